@@ -1,0 +1,13 @@
+package devstack
+
+import "syscall"
+
+// attributes runs the program as a, in a process group of its own so that Ctrl-C reaches it through Stop only, and ends it
+// when we die without a chance to stop it. SIGQUIT is Postgres' immediate shutdown.
+func attributes(a *account) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
+	if a != nil {
+		attr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
+	}
+	return attr
+}
