@@ -1,0 +1,119 @@
+package deadletter
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Filter selects letters: those that meet every condition set. The zero Filter selects all of them.
+type Filter struct {
+	IDs     []int64 // Any of these; nil: no condition, empty: none.
+	Mapping string
+	Object  string
+	Code    string  // Error code of the newest attempt.
+	Class   string  // Error class of the newest attempt.
+	States  []State // Any of these; nil: no condition, empty: none.
+	Key     string  // External ID value.
+	// Since and Until bound the time of the first failure, Until excluded; zero for no bound. Letters older than a day are
+	// those Until a day ago. The first failure and not the last: it never changes, so a letter that fails again
+	// in a replay stays with the incident that made it.
+	Since, Until time.Time
+}
+
+// Page bounds a list. Letters come newest first; the next page lies before the last id of this one, and the last
+// page is shorter than Limit.
+type Page struct {
+	Before int64 // Only letters with a smaller id. Defaults to no bound.
+	Limit  int   // At most this many. Defaults to 100; 1,000 at most.
+}
+
+const maxPage = 1000
+
+// List gives one page of the letters selected. Letters that arrive while somebody turns the pages never make one appear
+// twice or not at all: pages hang on ids, not on counts.
+func (s *Store) List(ctx context.Context, f Filter, p Page) ([]Summary, error) {
+	where, args := f.where()
+	if p.Before > 0 {
+		where += " and id < @before"
+		args["before"] = p.Before
+	}
+	args["limit"] = min(cmp.Or(max(p.Limit, 0), 100), maxPage)
+	return collect(ctx, s, "list", scanSummary,
+		"select "+summaryColumns+" from penstock.dead_letters where "+where+" order by id desc limit @limit", args)
+}
+
+// where writes the filter as a condition. It holds only what was asked for, so that Postgres plans for that and finds
+// the index; values always travel as arguments.
+func (f Filter) where() (string, pgx.NamedArgs) {
+	conditions, args := []string{"true"}, pgx.NamedArgs{}
+	add := func(set bool, condition, name string, value any) {
+		if set {
+			conditions = append(conditions, condition)
+			args[name] = value
+		}
+	}
+	add(f.IDs != nil, "id = any(@ids)", "ids", f.IDs)
+	add(f.Mapping != "", "mapping = @mapping", "mapping", f.Mapping)
+	add(f.Object != "", "object = @object", "object", f.Object)
+	add(f.Code != "", "error_code = @code", "code", f.Code)
+	add(f.Class != "", "error_class = @class", "class", f.Class)
+	// An index can give the letters of one state in the order of their ids, those of several states not.
+	if len(f.States) == 1 {
+		add(true, "state = @state", "state", string(f.States[0]))
+	} else {
+		add(f.States != nil, "state = any(@states)", "states", column(f.States, func(s State) string { return string(s) }))
+	}
+	// The first half finds the index, which holds prefixes only; the second compares the whole key.
+	add(f.Key != "", "left(external_id, 255) = left(@key, 255) and external_id = @key and external_id <> ''", "key", clean(f.Key))
+	add(!f.Since.IsZero(), "first_failed_at >= @since", "since", f.Since)
+	add(!f.Until.IsZero(), "first_failed_at < @until", "until", f.Until)
+	return strings.Join(conditions, " and "), args
+}
+
+const (
+	summaryColumns = `id, stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, state,
+		error_class, error_code, error_message, attempts, replays, first_failed_at, last_failed_at, resolved_at,
+		coalesce(discarded_by, '') as discarded_by, coalesce(discard_reason, '') as discard_reason`
+
+	letterColumns = summaryColumns + `, headers, payload,
+		coalesce(record_raw, convert_to(record::text, 'UTF8')) as record, attempt_log`
+)
+
+// scanSummary reads a row of summaryColumns.
+func scanSummary(row pgx.CollectableRow) (Summary, error) {
+	summary, err := pgx.RowToStructByName[Summary](row)
+	summary.inUTC()
+	return summary, err
+}
+
+// scanLetter reads a row of letterColumns.
+func scanLetter(row pgx.CollectableRow) (*Letter, error) {
+	stored, err := pgx.RowToStructByName[struct {
+		Summary
+		Headers []byte    `db:"headers"`
+		Payload []byte    `db:"payload"`
+		Record  []byte    `db:"record"`
+		Log     []Attempt `db:"attempt_log"`
+	}](row)
+	if err != nil {
+		return nil, err
+	}
+	stored.inUTC()
+	headers, err := decodeHeaders(stored.Headers)
+	return &Letter{
+		Summary: stored.Summary, Headers: headers, Payload: stored.Payload, Record: stored.Record, Log: stored.Log,
+	}, err
+}
+
+// inUTC makes times independent of the machine that reads them; pgx gives them in its local zone.
+func (s *Summary) inUTC() {
+	s.FirstFailedAt, s.LastFailedAt = s.FirstFailedAt.UTC(), s.LastFailedAt.UTC()
+	if s.ResolvedAt != nil {
+		at := s.ResolvedAt.UTC()
+		s.ResolvedAt = &at
+	}
+}
