@@ -1,0 +1,276 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"penstock/consumer/ledger"
+	"penstock/consumer/mapping"
+	"penstock/deadletter"
+	"penstock/resilience"
+	"penstock/sfapi"
+)
+
+// Caller sends one batch of changes to Salesforce. The answer has one result for each record or key, in order, or an
+// error for the exchange as a whole.
+type Caller interface {
+	Upsert(ctx context.Context, req sfapi.Upsert) ([]sfapi.Result, error)
+	Delete(ctx context.Context, req sfapi.Delete) ([]sfapi.Result, error)
+}
+
+// Ledger remembers what has been applied and who is writing.
+type Ledger interface {
+	Claim(ctx context.Context, claims []ledger.Claim) ([]ledger.Grant, error)
+	Settle(ctx context.Context, settlements []ledger.Settlement) error
+}
+
+// DeadLetters keeps failed attempts and what could not be delivered.
+type DeadLetters interface {
+	Record(ctx context.Context, failures []deadletter.Failure) error
+	Lookup(ctx context.Context, refs []deadletter.Ref) (map[deadletter.Ref]deadletter.Standing, error)
+	Recover(ctx context.Context, refs []deadletter.Ref) error
+}
+
+// Route is one mapping and where its events come from.
+type Route struct {
+	Name    string // of the mapping; its durable is <durable>-<name>
+	Subject string // NATS subject, wildcards allowed
+	Object  string // API name of the object it writes
+	Rule    *mapping.Mapping
+	Ordered bool // ordering: newest_wins, that is, claims go through the ledger
+
+	// Where a new durable starts: everything in the stream, only what comes, or from a time (if StartTime is set).
+	Deliver   jetstream.DeliverPolicy
+	StartTime time.Time
+}
+
+// Config is what the consumer is told.
+type Config struct {
+	Stream        string        // name of the source stream; it belongs to its owner and is never changed
+	Durable       string        // prefix of the durables
+	MaxAckPending int           // per mapping, over the whole group
+	AckWait       time.Duration // after which the server redelivers what nobody has settled or signalled
+	MaxDeliveries int           // deliveries without a verdict after which a message is presumed to kill the process
+
+	MaxInFlight      int   // messages held by this process over all mappings
+	MaxInFlightBytes int64 // and their payload bytes
+
+	Batch           BatchLimits
+	MaxCalls        int // batches in flight at a time
+	Redelivery      Redelivery
+	ShutdownTimeout time.Duration // how long a stop may finish what is in flight before it is given back
+	LagInterval     time.Duration // how often each durable's state is read. Defaults to 15 s
+}
+
+// Deps are the parts that the consumer works with.
+type Deps struct {
+	JetStream   jetstream.JetStream
+	Caller      Caller
+	Ledger      Ledger
+	DeadLetters DeadLetters
+	Pipeline    *resilience.Pipeline
+	Log         zerolog.Logger
+	Registerer  prometheus.Registerer // nil: metrics are kept but not registered
+	Random      func() float64        // in [0,1); nil: math/rand
+
+	// Notice is told when the gate closes (true) or opens; nil: nobody is. It must not block.
+	Notice func(c Closure, closed bool)
+}
+
+// Consumer carries events of a stream into Salesforce. Use New, then Bind, then Run.
+type Consumer struct {
+	cfg      Config
+	deps     Deps
+	log      zerolog.Logger
+	metrics  *metrics
+	routes   []*route
+	lanes    *lanes
+	gate     *gate
+	slots    *slots
+	database *database
+	random   func() float64
+
+	uncovered atomic.Pointer[[]string] // subjects of the stream that no mapping covers
+}
+
+// New checks the configuration and builds a consumer. It touches no network and starts no goroutine.
+func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
+	if len(routes) == 0 {
+		return nil, errors.New("consumer: there is no mapping")
+	}
+	if cfg.LagInterval <= 0 {
+		cfg.LagInterval = 15 * time.Second
+	}
+	if deps.Random == nil {
+		deps.Random = defaultRandom
+	}
+	c := &Consumer{
+		cfg:    cfg,
+		deps:   deps,
+		log:    deps.Log,
+		random: deps.Random,
+		lanes:  newLanes(cfg.Batch),
+		slots:  newSlots(cfg.MaxInFlight, cfg.MaxInFlightBytes, len(routes)),
+	}
+	c.metrics = newMetrics(deps.Registerer, c)
+	c.gate = newGate(deps.Log, deps.Random, func(cl Closure, closed bool) {
+		c.metrics.gate(cl.Reason, closed)
+		if deps.Notice != nil {
+			deps.Notice(cl, closed)
+		}
+	})
+	c.database = newDatabase(c.gate, deps.Log)
+	for _, r := range routes {
+		c.routes = append(c.routes, &route{Route: r, share: c.slots.newShare(), held: make(map[uint64]*event)})
+		c.metrics.touch(r.Name)
+	}
+	return c, nil
+}
+
+// Bind connects every mapping to its durable and creates the durables that are missing. It may be called again after an
+// error, which is of the stream or of the connection.
+func (c *Consumer) Bind(ctx context.Context) error {
+	for _, r := range c.routes {
+		if err := c.bind(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run carries events until ctx ends. Then it stops intake, finishes or gives back what is in flight within
+// ShutdownTimeout, and returns when everything is still.
+func (c *Consumer) Run(ctx context.Context) error {
+	// What is in flight outlives the end of intake, so it works under a context of its own.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+
+	var workers, intakes errgroup.Group
+	workers.Go(func() error { c.dispatch(work); return nil })
+	workers.Go(func() error { c.keepAlive(work); return nil })
+	intakes.Go(func() error { c.watchSubjects(ctx); return nil })
+	for _, r := range c.routes {
+		in := &intake{c: c, route: r}
+		intakes.Go(func() error { in.run(ctx, work); return nil })
+		intakes.Go(func() error { c.watch(ctx, work, r); return nil })
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_ = intakes.Wait()
+	}()
+
+	<-ctx.Done()
+	c.log.Info().Int("in_flight", c.inFlight()).Msg("stopping: intake ends")
+	c.finish(stopped)
+	stop()
+	<-stopped
+	_ = workers.Wait()
+	c.giveBackAll()
+	return nil
+}
+
+// finish waits until nothing is in flight, or until it may not wait any longer.
+func (c *Consumer) finish(intakeStopped <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.ShutdownTimeout)
+	defer cancel()
+	c.lanes.hurryUp()
+	select {
+	case <-intakeStopped:
+	case <-ctx.Done():
+		return
+	}
+	// A closed gate would let nothing out: what waits is given back at once.
+	for c.gate.isOpen() && !c.slots.empty() {
+		if !c.slots.waitFreed(ctx, time.Second) {
+			return
+		}
+	}
+}
+
+// giveBackAll returns what has no verdict to the stream, so that another instance need not wait for the ack wait.
+func (c *Consumer) giveBackAll() {
+	given := 0
+	for _, r := range c.routes {
+		for _, ev := range r.snapshot() {
+			if err := ev.msg.Nak(); err == nil {
+				given++
+			}
+			c.release(ev)
+		}
+	}
+	c.log.Info().Int("given_back", given).Msg("stopped")
+}
+
+// route is a Route at work.
+type route struct {
+	Route
+	share *share
+
+	mu       sync.Mutex
+	consumer jetstream.Consumer
+	epoch    int64             // creation time of the stream, Unix nanoseconds: tells it from a later one of the same name
+	held     map[uint64]*event // by stream sequence: delivered here and not settled
+	floor    uint64            // everything up to this stream sequence is settled, as the server last said
+	scanned  uint64            // stream sequence up to which the watch has looked for swallowed messages
+	lag      uint64
+}
+
+// bound returns the durable and the epoch of its stream.
+func (r *route) bound() (jetstream.Consumer, int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.consumer, r.epoch
+}
+
+// keep registers a delivery. It is false for a message that is held already: the server redelivered what it took for
+// abandoned, and the earlier delivery goes on (acks are matched by stream sequence).
+func (r *route) keep(ev *event) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held[ev.ref.Sequence] != nil {
+		return false
+	}
+	r.held[ev.ref.Sequence] = ev
+	return true
+}
+
+func (r *route) snapshot() []*event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	events := make([]*event, 0, len(r.held))
+	for _, ev := range r.held {
+		events = append(events, ev)
+	}
+	return events
+}
+
+func (r *route) holds(seq uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held[seq] != nil
+}
+
+// release lets go of an event that has been settled or given back.
+func (c *Consumer) release(events ...*event) {
+	for _, ev := range events {
+		r := ev.route
+		r.mu.Lock()
+		held := r.held[ev.ref.Sequence] == ev
+		if held {
+			delete(r.held, ev.ref.Sequence)
+		}
+		r.mu.Unlock()
+		if held {
+			r.share.change(1, -int64(len(ev.msg.Data())))
+		}
+	}
+}

@@ -1,0 +1,42 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	"github.com/rs/zerolog"
+
+	"penstock/deadletter"
+)
+
+// database runs statements until they work, because nothing may be settled before they have. While Postgres is away
+// the gate is closed; an error that is the statement's own is returned.
+type database struct {
+	gate  *gate
+	tries failsafe.Executor[any]
+}
+
+func newDatabase(g *gate, log zerolog.Logger) *database {
+	retry := retrypolicy.NewBuilder[any]().
+		WithMaxAttempts(-1).
+		WithBackoff(200*time.Millisecond, 15*time.Second).
+		WithJitterFactor(.2).
+		HandleIf(func(_ any, err error) bool { return deadletter.Unavailable(err) }).
+		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
+			log.Debug().Err(e.LastError()).Dur("delay", e.Delay).Msg("postgres is away, trying again")
+			g.shut(ReasonDatabase, "Postgres does not answer: nothing could be recorded, so nothing is taken", 0)
+		}).
+		Build()
+	return &database{gate: g, tries: failsafe.With(retry)}
+}
+
+// run returns nil once statement has worked, or its own error, or that of ctx.
+func (d *database) run(ctx context.Context, statement func(context.Context) error) error {
+	err := d.tries.WithContext(ctx).Run(func() error { return statement(ctx) })
+	if err == nil {
+		d.gate.open(ReasonDatabase)
+	}
+	return err
+}

@@ -1,0 +1,414 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"penstock/consumer/ledger"
+	"penstock/consumer/mapping"
+	"penstock/resilience"
+	"penstock/sfapi"
+)
+
+// dispatch takes batches from the lanes as calls become free and the gate lets them, and returns when ctx has ended and
+// every batch is back. Batches are formed as late as possible: while all calls are busy they fill up.
+func (c *Consumer) dispatch(ctx context.Context) {
+	calls := make(chan struct{}, c.cfg.MaxCalls)
+	var deliveries sync.WaitGroup
+	defer deliveries.Wait()
+	for {
+		select {
+		case calls <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		b, probe := c.nextBatch(ctx)
+		if b == nil {
+			return
+		}
+		// A batch that waits to be retried needs no call, so another one may leave meanwhile.
+		free := sync.OnceFunc(func() { <-calls })
+		deliveries.Go(func() {
+			defer free()
+			if probe {
+				defer c.gate.probed()
+			}
+			c.deliver(ctx, b, free)
+		})
+	}
+}
+
+// nextBatch waits for a batch that may leave now; nil when ctx has ended.
+func (c *Consumer) nextBatch(ctx context.Context) (*batch, bool) {
+	for {
+		probe, err := c.gate.pass(ctx)
+		if err != nil {
+			return nil, false
+		}
+		b, sleep := c.lanes.take(time.Now())
+		if b != nil {
+			return b, probe
+		}
+		if probe {
+			c.gate.probed()
+		}
+		if sleep == 0 {
+			sleep = forever
+		}
+		timer := time.NewTimer(sleep)
+		select {
+		case <-c.lanes.changed:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil, false
+		}
+	}
+}
+
+// deliver carries one batch until each of its items has a verdict or is back in its lane.
+func (c *Consumer) deliver(ctx context.Context, b *batch, free func()) {
+	items, err := c.claim(ctx, b)
+	if err != nil {
+		c.lanes.giveBack(false, b.items...)
+		return
+	}
+	d := &delivery{c: c, lane: b.lane, free: free}
+	d.send(ctx, items)
+	d.flush(ctx)
+}
+
+// claim asks the ledger for every item whose mapping wants the newest to win, drops the fields that are stale, and
+// returns what is to be sent.
+func (c *Consumer) claim(ctx context.Context, b *batch) ([]*item, error) {
+	claims := make([]ledger.Claim, 0, len(b.items))
+	claimed := make([]*item, 0, len(b.items))
+	for _, it := range b.items {
+		if it.ordered() {
+			claims = append(claims, claimOf(it))
+			claimed = append(claimed, it)
+		}
+	}
+	if len(claims) == 0 {
+		return b.items, nil
+	}
+	var grants []ledger.Grant
+	err := c.database.run(ctx, func(ctx context.Context) (err error) {
+		grants, err = c.deps.Ledger.Claim(ctx, claims)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	refused := make(map[*item]bool)
+	var outcomes []outcome
+	for i, grant := range grants {
+		it := claimed[i]
+		switch grant.Decision {
+		case ledger.Granted:
+			it.claim = &claims[i]
+			it.change = without(it.change, grant.Stale)
+		case ledger.Superseded:
+			refused[it] = true
+			outcomes = append(outcomes, it.outcomes(Superseded)...)
+		case ledger.Busy:
+			refused[it] = true
+			outcomes = append(outcomes, it.busy(c.random)...)
+		}
+	}
+	if len(refused) == 0 {
+		return b.items, nil
+	}
+	c.settle(ctx, outcomes)
+	open := make([]*item, 0, len(b.items)-len(refused))
+	for _, it := range b.items {
+		if refused[it] {
+			c.lanes.finish(it)
+			continue
+		}
+		open = append(open, it)
+	}
+	return open, nil
+}
+
+func claimOf(it *item) ledger.Claim {
+	key, newest := it.change.Key, it.events[len(it.events)-1].ref
+	claim := ledger.Claim{
+		Key:     ledger.Key{Object: key.Object, Field: key.Field, Value: key.Value},
+		Version: ledger.Version{Epoch: newest.Epoch, Number: int64(newest.Sequence)},
+		Delete:  it.change.Op == mapping.Delete,
+	}
+	if it.change.Versioned {
+		claim.Version = ledger.Version{Number: it.change.Version}
+	}
+	for _, f := range it.change.Fields {
+		claim.Fields = append(claim.Fields, f.Name)
+	}
+	return claim
+}
+
+// delivery is one batch on its way. It is used by one goroutine.
+type delivery struct {
+	c    *Consumer
+	lane laneID
+	free func() // lets another batch leave
+
+	open     []*item         // still to be sent by the exchange under way
+	errs     map[*item]error // why an open item is open
+	shrunk   []*item         // failed, but may work in a smaller batch
+	outcomes []outcome       // known and not yet settled
+	done     []*item         // whose keys may travel again once the outcomes are settled
+}
+
+// send carries items through the pipeline. A data error for the whole request is bisected until the culprit stands
+// alone; Salesforce does not say which record it was.
+func (d *delivery) send(ctx context.Context, items []*item) {
+	if len(items) == 0 {
+		return
+	}
+	d.open, d.errs, d.shrunk = items, make(map[*item]error), nil
+	alone := len(items) == 1
+	err := d.c.deps.Pipeline.Do(ctx, d.exchange, func(time.Duration) {
+		d.free()
+		d.flush(ctx) // what is known need not wait for what is retried
+	})
+	open, shrunk := d.open, d.shrunk
+	if err != nil {
+		if parts := split(open, err); parts != nil {
+			d.sendParts(ctx, parts)
+			open = nil
+		}
+	}
+	for _, it := range open {
+		d.fail(ctx, it, firstError(err, d.errs[it]), alone)
+	}
+	if len(shrunk) > 0 {
+		d.sendParts(ctx, halves(shrunk))
+	}
+}
+
+func (d *delivery) sendParts(ctx context.Context, parts [][]*item) {
+	for _, part := range parts {
+		if ctx.Err() != nil || !d.c.gate.isOpen() {
+			d.c.lanes.giveBack(false, part...)
+			continue
+		}
+		d.send(ctx, part)
+	}
+}
+
+// exchange is one call for everything that is open.
+func (d *delivery) exchange(ctx context.Context) (open, err error) {
+	results, err := d.c.request(ctx, d.lane, d.open)
+	if err != nil {
+		return nil, err
+	}
+	sent := d.open
+	d.open = nil
+	reached := false
+	for i, res := range results {
+		it := sent[i]
+		reached = reached || res.Err == nil || !isHold(res.Err)
+		switch {
+		case res.Err == nil:
+			d.applied(it)
+		case res.Err.Shrink && len(sent) > 1:
+			d.shrunk = append(d.shrunk, it)
+		case res.Err.Kind == sfapi.Transient && !res.Err.Shrink:
+			d.open, d.errs[it] = append(d.open, it), res.Err
+			open = res.Err
+		default:
+			d.fail(ctx, it, res.Err, len(sent) == 1)
+		}
+	}
+	if reached {
+		d.c.gate.reached()
+	}
+	return open, nil
+}
+
+// request sends items and returns one result for each.
+func (c *Consumer) request(ctx context.Context, lane laneID, items []*item) ([]sfapi.Result, error) {
+	if lane.op == mapping.Delete {
+		keys := make([]string, len(items))
+		for i, it := range items {
+			keys[i] = it.change.Key.Value
+		}
+		return c.deps.Caller.Delete(ctx, sfapi.Delete{Object: lane.object, ExternalID: lane.field, Keys: keys})
+	}
+	records := make([][]byte, len(items))
+	for i, it := range items {
+		records[i] = it.change.Record()
+	}
+	return c.deps.Caller.Upsert(ctx, sfapi.Upsert{Object: lane.object, ExternalID: lane.field, Records: records})
+}
+
+func (d *delivery) applied(it *item) {
+	it.applied = true
+	d.outcomes = append(d.outcomes, it.outcomes(Applied)...)
+	d.done = append(d.done, it)
+}
+
+// fail finds the verdict of an item. A merged record that is refused goes back in parts, so that only the bad one dies.
+func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
+	f := failureOf(err)
+	if ctx.Err() != nil && f.class == sfapi.System {
+		d.c.lanes.giveBack(false, it) // the service stops; this says nothing about Salesforce
+		return
+	}
+	outcomes := make([]outcome, 0, len(it.events))
+	for _, ev := range it.events {
+		verdict, delay := judge(f, ev.attempts, alone, d.c.cfg.Redelivery, d.c.random)
+		switch {
+		case verdict == Hold:
+			d.c.hold(f, err)
+			d.c.lanes.giveBack(false, it)
+			return
+		case verdict == Dead && len(it.events) > 1:
+			d.c.lanes.giveBack(true, it)
+			return
+		}
+		outcomes = append(outcomes, outcome{event: ev, verdict: verdict, failure: f, delay: delay})
+	}
+	d.outcomes = append(d.outcomes, outcomes...)
+	d.done = append(d.done, it)
+}
+
+// flush settles what is known and lets its keys travel again.
+func (d *delivery) flush(ctx context.Context) {
+	if d.c.remember(ctx, d.done) == nil {
+		d.c.settle(ctx, d.outcomes)
+	}
+	d.c.lanes.finish(d.done...)
+	d.outcomes, d.done = nil, nil
+}
+
+// remember reports to the ledger how the claimed items ended. Without it nothing may be acked.
+func (c *Consumer) remember(ctx context.Context, items []*item) error {
+	var settlements []ledger.Settlement
+	for _, it := range items {
+		if it.claim != nil {
+			settlements = append(settlements, ledger.Settlement{Claim: *it.claim, Applied: it.applied})
+		}
+	}
+	if len(settlements) == 0 {
+		return nil
+	}
+	return c.database.run(ctx, func(ctx context.Context) error { return c.deps.Ledger.Settle(ctx, settlements) })
+}
+
+// hold closes the gate for a failure that is not the message's.
+func (c *Consumer) hold(f failure, err error) {
+	after := max(f.after, c.deps.Pipeline.OpenFor())
+	c.gate.shut(reasonOf(f, err), fmt.Sprintf("%s: %s", f.code, f.text), after)
+}
+
+// reasonOf finds the reason that a failure closes the gate for. A refusal of the pipeline is read for what it hides.
+func reasonOf(f failure, err error) Reason {
+	var refused *resilience.Refused
+	if errors.As(err, &refused) && refused.Cause != nil {
+		f = failureOf(refused.Cause)
+	}
+	switch {
+	case f.class == sfapi.Auth, f.code == "INVALID_SESSION_ID":
+		return ReasonAuth
+	case f.code == "REQUEST_LIMIT_EXCEEDED":
+		return ReasonQuota
+	case maintenance[f.code]:
+		return ReasonMaintenance
+	default:
+		return ReasonBreaker
+	}
+}
+
+// maintenance lists the codes with which Salesforce says that somebody has to act, or that a window has to pass.
+var maintenance = map[string]bool{
+	"API_CURRENTLY_DISABLED":    true,
+	"API_DISABLED_FOR_ORG":      true,
+	"EXCEEDED_QUOTA":            true,
+	"FUNCTIONALITY_NOT_ENABLED": true,
+	"GONE":                      true,
+	"INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE": true,
+	"INVALID_READ_ONLY_USER_DML":                          true,
+	"LICENSE_LIMIT_EXCEEDED":                              true,
+	"ORG_LOCKED":                                          true,
+	"STORAGE_LIMIT_EXCEEDED":                              true,
+	"TRIAL_EXPIRED":                                       true,
+}
+
+// split divides what a request-level data error hit: the suspect alone first, if the answer pointed at one, else halves.
+// Nil means that there is nothing to divide.
+func split(items []*item, err error) [][]*item {
+	var sf *sfapi.Error
+	if len(items) < 2 || !errors.As(err, &sf) || (!sf.Bisect && !sf.Shrink) {
+		return nil
+	}
+	if at := sf.Suspect; sf.Bisect && at >= 0 && at < len(items) {
+		rest := append(append([]*item{}, items[:at]...), items[at+1:]...)
+		return [][]*item{{items[at]}, rest}
+	}
+	return halves(items)
+}
+
+func halves(items []*item) [][]*item {
+	if len(items) < 2 {
+		return [][]*item{items}
+	}
+	return [][]*item{items[:len(items)/2], items[len(items)/2:]}
+}
+
+func isHold(err *sfapi.Error) bool { return err.Kind == sfapi.System || err.Kind == sfapi.Auth }
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ordered says whether any change of the item asks for the newest to win.
+func (it *item) ordered() bool {
+	for _, ev := range it.events {
+		if ev.route.Ordered {
+			return true
+		}
+	}
+	return false
+}
+
+func (it *item) outcomes(v Verdict) []outcome {
+	outcomes := make([]outcome, len(it.events))
+	for i, ev := range it.events {
+		outcomes[i] = outcome{event: ev, verdict: v}
+	}
+	return outcomes
+}
+
+// busyDelay is how long a change waits whose key another instance is writing.
+const busyDelay = time.Second
+
+// busy sends the item's messages back for a short while. It costs no attempt: nothing failed.
+func (it *item) busy(random func() float64) []outcome {
+	outcomes := it.outcomes(Retry)
+	for i := range outcomes {
+		outcomes[i].delay = busyDelay + time.Duration(random()*float64(busyDelay))
+		outcomes[i].unrecorded = true
+	}
+	return outcomes
+}
+
+// without returns the change less its stale fields.
+func without(change *mapping.Change, stale []string) *mapping.Change {
+	if len(stale) == 0 {
+		return change
+	}
+	return change.Keep(func(f mapping.Field) bool { return !slices.Contains(stale, f.Name) })
+}

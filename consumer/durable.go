@@ -1,0 +1,99 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// DurableName is the name of a mapping's durable.
+func DurableName(durable, mapping string) string { return durable + "-" + mapping }
+
+// bind finds the mapping's durable or creates it. A durable that exists is used as it is: two versions of the service in
+// a rolling deploy must not change it back and forth, so differences are only logged.
+func (c *Consumer) bind(ctx context.Context, r *route) error {
+	js := c.deps.JetStream
+	stream, err := js.Stream(ctx, c.cfg.Stream)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", c.cfg.Stream, err)
+	}
+	r.meet(stream.CachedInfo().Created.UnixNano())
+	want := c.durableConfig(r)
+	cons, err := js.Consumer(ctx, c.cfg.Stream, want.Durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		// Of several instances that start at once one creates it; the same configuration again is no error.
+		cons, err = js.CreateConsumer(ctx, c.cfg.Stream, want)
+		if err == nil {
+			c.log.Info().Str("mapping", r.Name).Str("durable", want.Durable).Str("subject", r.Subject).Msg("durable created")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("durable %s on stream %s: %w", want.Durable, c.cfg.Stream, err)
+	}
+	have := cons.CachedInfo().Config
+	if have.AckPolicy != jetstream.AckExplicitPolicy {
+		return fmt.Errorf("durable %s on stream %s acknowledges %s, not explicit: it was made for something else, choose another source.durable",
+			want.Durable, c.cfg.Stream, have.AckPolicy)
+	}
+	if drift := driftOf(have, want); drift != "" {
+		c.log.Warn().Str("mapping", r.Name).Str("durable", want.Durable).Str("drift", drift).
+			Msg("the durable differs from the configuration and is used as it is; change it with the nats tool")
+	}
+	r.mu.Lock()
+	r.consumer = cons
+	r.mu.Unlock()
+	return nil
+}
+
+// meet notes which stream the route is bound to. What is known of an earlier stream of the same name says nothing about
+// this one: its sequences start anew.
+func (r *route) meet(epoch int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.epoch != epoch {
+		r.epoch, r.floor, r.scanned = epoch, 0, 0
+	}
+}
+
+func (c *Consumer) durableConfig(r *route) jetstream.ConsumerConfig {
+	cfg := jetstream.ConsumerConfig{
+		Durable:       DurableName(c.cfg.Durable, r.Name),
+		Description:   "penstock mapping " + r.Name,
+		FilterSubject: r.Subject,
+		DeliverPolicy: r.Deliver,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       c.cfg.AckWait,
+		MaxDeliver:    -1, // attempts are ours to count
+		MaxAckPending: c.cfg.MaxAckPending,
+	}
+	r.mu.Lock()
+	floor := r.floor
+	r.mu.Unlock()
+	switch {
+	case floor > 0:
+		// The durable was deleted while we used it: go on where it stood, not where a new one would start.
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1
+	case !r.StartTime.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &r.StartTime
+	}
+	return cfg
+}
+
+// driftOf names what an existing durable does otherwise.
+func driftOf(have, want jetstream.ConsumerConfig) string {
+	var drift []string
+	add := func(name string, have, want any) {
+		if have != want {
+			drift = append(drift, fmt.Sprintf("%s is %v, configured %v", name, have, want))
+		}
+	}
+	add("filter subject", have.FilterSubject, want.FilterSubject)
+	add("ack wait", have.AckWait, want.AckWait)
+	add("max ack pending", have.MaxAckPending, want.MaxAckPending)
+	add("max deliver", have.MaxDeliver, want.MaxDeliver)
+	add("backoff steps", len(have.BackOff), 0)
+	return strings.Join(drift, "; ")
+}

@@ -1,0 +1,100 @@
+package consumer
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"penstock/consumer/mapping"
+	"penstock/deadletter"
+)
+
+// event is one delivery of a message to one mapping, from the fetch until it is settled.
+type event struct {
+	route      *route
+	msg        jetstream.Msg
+	ref        deadletter.Ref
+	stored     time.Time // when the stream stored it
+	arrived    time.Time // when it was fetched
+	signalled  time.Time // when the server last heard that we work on it; guarded by route.mu
+	deliveries uint64
+	attempts   int             // failures recorded before this delivery
+	change     *mapping.Change // nil until mapped
+	size       int             // bytes of the encoded record, or of the key for a delete
+	alone      bool            // to be sent unmerged, because a merged record of it was refused; guarded by lanes.mu
+}
+
+// newEvent reads the delivery's metadata from the reply subject; no round trip.
+func newEvent(r *route, epoch int64, msg jetstream.Msg, now time.Time) (*event, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("message on %s has no JetStream metadata: %w", msg.Subject(), err)
+	}
+	return &event{
+		route:      r,
+		msg:        msg,
+		ref:        deadletter.Ref{Stream: meta.Stream, Epoch: epoch, Sequence: meta.Sequence.Stream, Mapping: r.Name},
+		stored:     meta.Timestamp,
+		arrived:    now,
+		signalled:  now,
+		deliveries: meta.NumDelivered,
+	}, nil
+}
+
+// prepare makes a change of the message. A nil error with a nil change means that a rule skips the event.
+func (e *event) prepare(maxBytes int) error {
+	if e.msg.Headers().Get(statusHeader) != "" {
+		return errStatusHeader
+	}
+	if n := len(e.msg.Data()); n > maxBytes {
+		return refuse(codeTooLarge, "the event has %d bytes, more than batch.max_bytes (%d)", n, maxBytes)
+	}
+	change, err := e.route.Rule.Map(mapping.Event{
+		Subject:  e.msg.Subject(),
+		Header:   e.msg.Headers(),
+		Data:     e.msg.Data(),
+		Sequence: e.ref.Sequence,
+		Time:     e.stored,
+	})
+	if err != nil {
+		return err
+	}
+	if change.Op == mapping.Skip {
+		return nil
+	}
+	e.change, e.size = change, len(change.Key.Value)
+	if change.Op == mapping.Upsert {
+		e.size = len(change.Record())
+	}
+	if e.size > maxBytes {
+		return refuse(codeTooLarge, "the record has %d bytes, more than batch.max_bytes (%d)", e.size, maxBytes)
+	}
+	return nil
+}
+
+// failure describes the event and the attempt that failed, for its dead letter.
+func (e *event) failure(a deadletter.Attempt, dead bool) deadletter.Failure {
+	f := deadletter.Failure{
+		Ref:     e.ref,
+		Subject: e.msg.Subject(),
+		Object:  e.route.Object,
+		Headers: e.msg.Headers(),
+		Payload: e.msg.Data(),
+		Version: strconv.FormatUint(e.ref.Sequence, 10),
+		Attempt: a,
+		Dead:    dead,
+	}
+	if e.change == nil {
+		return f
+	}
+	f.Object, f.ExternalID = e.change.Key.Object, e.change.Key.Value
+	if e.change.Op == mapping.Upsert {
+		f.Record = e.change.Record()
+	}
+	if e.change.Versioned {
+		f.Version = strconv.FormatInt(e.change.Version, 10)
+	}
+	return f
+}

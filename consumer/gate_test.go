@@ -1,0 +1,98 @@
+package consumer
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+func testGate() *gate {
+	return newGate(zerolog.Nop(), func() float64 { return 1 }, func(Closure, bool) {})
+}
+
+func TestAClosedGateLetsOneProbeThroughAfterItsPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate()
+		g.shut(ReasonBreaker, "503", 0)
+		start := time.Now()
+		probe, err := g.pass(t.Context())
+		if err != nil || !probe || time.Since(start) != firstPause {
+			t.Fatalf("probe %v, err %v after %v; want a probe after %v", probe, err, time.Since(start), firstPause)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		if _, err := g.pass(ctx); err == nil {
+			t.Fatal("a second batch left while the probe was under way")
+		}
+		g.reached()
+		g.probed()
+		if probe, err := g.pass(t.Context()); probe || err != nil {
+			t.Fatalf("an open gate answered probe %v, %v", probe, err)
+		}
+	})
+}
+
+func TestPausesGrowToAMinuteAndStartAnewAfterSuccess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate()
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			start := time.Now()
+			g.shut(ReasonBreaker, "503", 0)
+			if _, err := g.pass(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := time.Since(start); got != want*time.Second {
+				t.Fatalf("pause of %v, want %v", got, want*time.Second)
+			}
+			g.probed()
+		}
+		g.reached()
+		start := time.Now()
+		g.shut(ReasonBreaker, "503", 0)
+		if _, err := g.pass(t.Context()); err != nil || time.Since(start) != firstPause {
+			t.Fatalf("after success the pause is %v, want %v", time.Since(start), firstPause)
+		}
+	})
+}
+
+func TestARetryAfterIsNeverUndercut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate()
+		g.shut(ReasonBreaker, "503", 2*time.Hour)
+		g.shut(ReasonBreaker, "503 again", 0) // another batch that was in flight
+		start := time.Now()
+		if _, err := g.pass(t.Context()); err != nil || time.Since(start) != 2*time.Hour {
+			t.Fatalf("probe after %v, want 2 h", time.Since(start))
+		}
+	})
+}
+
+func TestOnlyTheDatabaseOpensWhatTheDatabaseClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate()
+		g.shut(ReasonDatabase, "away", 0)
+		g.reached()
+		if g.isOpen() {
+			t.Fatal("Salesforce opened a gate that Postgres had closed")
+		}
+		opened := make(chan error)
+		go func() { opened <- g.wait(t.Context()) }()
+		synctest.Wait()
+		select {
+		case <-opened:
+			t.Fatal("intake ran although the gate was closed")
+		default:
+		}
+		g.open(ReasonDatabase)
+		if err := <-opened; err != nil {
+			t.Fatal(err)
+		}
+	})
+}

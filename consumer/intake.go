@@ -1,0 +1,240 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"penstock/deadletter"
+)
+
+const (
+	pullWait  = 5 * time.Second        // how long a pull waits for messages on a quiet stream
+	pullGrace = 100 * time.Millisecond // how long a stopping pull listens for messages that are already on their way
+	chunkSize = 200                    // messages that are looked up, mapped and queued together
+	retryPull = time.Second            // pause after a pull that failed
+)
+
+// intake fetches the messages of one mapping, never more than the process has slots for, so that nothing ages in a
+// buffer that nobody looks at.
+type intake struct {
+	c     *Consumer
+	route *route
+	want  int // how many slots the next pull asks for: few on a quiet stream, as many as there are under backlog
+}
+
+// run pulls until ctx ends. What it has fetched is prepared under work, which outlives ctx.
+func (in *intake) run(ctx, work context.Context) {
+	share, quiet := in.route.share, in.c.slots.reserve
+	in.want = quiet
+	for ctx.Err() == nil {
+		if in.c.gate.wait(ctx) != nil {
+			return
+		}
+		n, bytes, err := share.acquire(ctx, in.want)
+		if err != nil {
+			return
+		}
+		got, err := in.pull(ctx, work, n, bytes)
+		share.release(n - got)
+		if got == n {
+			in.want = in.c.slots.total
+		} else {
+			in.want = quiet
+		}
+		if err != nil && ctx.Err() == nil {
+			in.repair(ctx, err)
+		}
+	}
+}
+
+// pull makes one request for n messages and accepts what comes. It returns how many of the slots are used now.
+func (in *intake) pull(ctx, work context.Context, n int, bytes int64) (int, error) {
+	durable, epoch := in.route.bound()
+	// The request has a deadline of its own and does not end with ctx, since messages may be on their way already.
+	request, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
+	defer cancel()
+	msgs, err := durable.Fetch(n, jetstream.FetchContext(request), jetstream.FetchMaxBytes(in.pullBytes(bytes)))
+	if err != nil {
+		return 0, err
+	}
+	got := 0
+	for {
+		chunk := next(ctx, msgs.Messages())
+		if len(chunk) == 0 {
+			break
+		}
+		got += in.accept(work, epoch, chunk)
+	}
+	if ctx.Err() != nil {
+		in.abandon(msgs.Messages(), cancel)
+	}
+	return got, ignoreQuiet(msgs.Error())
+}
+
+// pullBytes bounds one request. It may not be smaller than the largest message, which would never be delivered then.
+func (in *intake) pullBytes(free int64) int {
+	const headroom = 64 << 10 // subject, headers and reply count too
+	return int(max(free, in.c.deps.JetStream.Conn().MaxPayload()+headroom))
+}
+
+// next waits for a message and takes what else is there, up to a chunk. It is empty at the end of the pull or of ctx.
+func next(ctx context.Context, msgs <-chan jetstream.Msg) []jetstream.Msg {
+	var chunk []jetstream.Msg
+	select {
+	case msg, ok := <-msgs:
+		if !ok {
+			return nil
+		}
+		chunk = append(chunk, msg)
+	case <-ctx.Done():
+		return nil
+	}
+	for len(chunk) < chunkSize {
+		select {
+		case msg, ok := <-msgs:
+			if !ok {
+				return chunk
+			}
+			chunk = append(chunk, msg)
+		default:
+			return chunk
+		}
+	}
+	return chunk
+}
+
+// abandon ends a pull because the service stops, and gives back what still arrives.
+func (in *intake) abandon(msgs <-chan jetstream.Msg, cancel context.CancelFunc) {
+	grace := time.NewTimer(pullGrace)
+	defer grace.Stop()
+	for {
+		select {
+		case <-grace.C:
+			cancel()
+		case msg, ok := <-msgs:
+			if !ok {
+				return
+			}
+			_ = msg.Nak() // a lost nak only means that the message comes back after the ack wait
+		}
+	}
+}
+
+// accept turns messages into changes and queues them. What needs no call is settled here. It returns how many messages
+// hold a slot; they are released where they are settled.
+func (in *intake) accept(ctx context.Context, epoch int64, chunk []jetstream.Msg) int {
+	now := time.Now()
+	events := make([]*event, 0, len(chunk))
+	for _, msg := range chunk {
+		ev, err := newEvent(in.route, epoch, msg, now)
+		if err != nil {
+			in.c.log.Error().Err(err).Str("mapping", in.route.Name).Msg("message ignored")
+			continue
+		}
+		if !in.route.keep(ev) {
+			continue
+		}
+		in.route.share.hold(int64(len(msg.Data())))
+		events = append(events, ev)
+	}
+	held := len(events)
+	events = in.c.recall(ctx, events)
+	ready, outcomes := in.c.prepare(events)
+	in.c.lanes.push(ready)
+	in.c.settle(ctx, outcomes)
+	return held
+}
+
+// recall looks up what earlier deliveries left behind: attempts that failed, or a dead letter whose message could not be
+// terminated any more. First deliveries have no past and cost nothing.
+func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
+	var refs []deadletter.Ref
+	for _, ev := range events {
+		if ev.deliveries > 1 {
+			refs = append(refs, ev.ref)
+		}
+	}
+	if len(refs) == 0 {
+		return events
+	}
+	var past map[deadletter.Ref]deadletter.Standing
+	err := c.database.run(ctx, func(ctx context.Context) (err error) {
+		past, err = c.deps.DeadLetters.Lookup(ctx, refs)
+		return err
+	})
+	if err != nil {
+		// Only a stop ends up here, or a statement that Postgres refuses: keep what we hold, it is given back at the end.
+		if ctx.Err() == nil {
+			c.log.Error().Err(err).Msg("earlier attempts cannot be read; the messages wait for their redelivery")
+			c.release(events...)
+		}
+		return nil
+	}
+	open := events[:0]
+	for _, ev := range events {
+		standing := past[ev.ref]
+		ev.attempts = standing.Attempts
+		if buried(standing.State) {
+			c.bury(ev)
+			continue
+		}
+		open = append(open, ev)
+	}
+	return open
+}
+
+// buried says whether a letter has taken over the event, so that the message is done.
+func buried(s deadletter.State) bool {
+	return s != "" && s != deadletter.Retrying && s != deadletter.Recovered
+}
+
+// prepare maps events: those that become changes, and the outcomes of those that do not.
+func (c *Consumer) prepare(events []*event) (ready []*event, outcomes []outcome) {
+	for _, ev := range events {
+		if ev.deliveries > uint64(c.cfg.MaxDeliveries+ev.attempts) {
+			outcomes = append(outcomes, dead(ev, refuse(codeCrashLoop,
+				"delivered %d times without a verdict: it is presumed to end the process, or an instance was killed that often", ev.deliveries)))
+			continue
+		}
+		switch err := ev.prepare(c.cfg.Batch.MaxBytes); {
+		case err != nil:
+			outcomes = append(outcomes, dead(ev, err))
+		case ev.change == nil:
+			outcomes = append(outcomes, outcome{event: ev, verdict: Skipped})
+		default:
+			ready = append(ready, ev)
+		}
+	}
+	return ready, outcomes
+}
+
+// repair reacts to a pull that failed: it finds the durable again, or creates it where somebody deleted it.
+func (in *intake) repair(ctx context.Context, cause error) {
+	log := in.c.log.With().Str("mapping", in.route.Name).Logger()
+	if !errors.Is(cause, jetstream.ErrConsumerLeadershipChanged) && !errors.Is(cause, jetstream.ErrServerShutdown) {
+		log.Warn().Err(cause).Msg("pull failed, binding again")
+	}
+	pause := time.NewTimer(retryPull)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return
+	}
+	if err := in.c.bind(ctx, in.route); err != nil && ctx.Err() == nil {
+		log.Warn().Err(err).Msg("the durable cannot be bound, trying again")
+	}
+}
+
+// ignoreQuiet drops what only says that a pull ended without a full batch.
+func ignoreQuiet(err error) error {
+	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrNoMessages) {
+		return nil
+	}
+	return err
+}

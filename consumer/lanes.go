@@ -1,0 +1,330 @@
+package consumer
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"penstock/consumer/ledger"
+	"penstock/consumer/mapping"
+)
+
+// BatchLimits says when a batch is full and how long an incomplete one waits.
+type BatchLimits struct {
+	MaxRecords int           // records in one upsert call; Salesforce: at most 200
+	MaxBytes   int           // encoded records of one call, uncompressed; also the largest event that is accepted
+	Linger     time.Duration // how long the oldest change of an incomplete batch waits for company
+}
+
+// maxDeletes is how many deletes travel in one call. Salesforce: at most 25 subrequests per Composite call.
+const maxDeletes = 25
+
+// laneID names a lane: changes that may share a call.
+type laneID struct {
+	object string
+	field  string // the External ID field
+	op     mapping.Op
+}
+
+// keyID is a key as Salesforce may compare it. Two values that differ only in case can be one record (describe:
+// caseSensitive false), so they share a queue and never travel in one call.
+type keyID struct{ object, field, folded string }
+
+// queue holds what waits for one key, oldest first. While a call for the key is in flight it is busy and in no lane.
+type queue struct {
+	id     keyID
+	events []*event
+	bytes  int
+	busy   bool
+}
+
+// lane lists the queues whose oldest change belongs to it, oldest first.
+type lane struct {
+	id    laneID
+	ready []*queue
+	bytes int
+}
+
+// item is one record of a batch: one or more changes of a key, merged.
+type item struct {
+	queue   *queue
+	events  []*event
+	change  *mapping.Change
+	claim   *ledger.Claim // nil if the ledger was not asked
+	applied bool
+}
+
+// batch is what leaves for Salesforce in one call.
+type batch struct {
+	lane  laneID
+	items []*item
+}
+
+// lanes order what waits for a call. A key appears once in a batch, and at most one batch in flight has it.
+// It starts no goroutine; the dispatcher sleeps on changed and on the duration that take returns.
+type lanes struct {
+	limits  BatchLimits
+	changed chan struct{} // holds a token after anything became ready
+
+	mu      sync.Mutex
+	keys    map[keyID]*queue
+	lanes   map[laneID]*lane
+	order   []*lane // every lane once, so that a scan has a stable order
+	waiting int     // events in queues that are not in a batch
+	hurry   bool    // no lingering: the service is stopping
+}
+
+func newLanes(limits BatchLimits) *lanes {
+	return &lanes{
+		limits:  limits,
+		changed: make(chan struct{}, 1),
+		keys:    make(map[keyID]*queue),
+		lanes:   make(map[laneID]*lane),
+	}
+}
+
+// push adds changes in the order in which they are to be written.
+func (l *lanes) push(events []*event) {
+	if len(events) == 0 {
+		return
+	}
+	l.mu.Lock()
+	for _, ev := range events {
+		q := l.queueOf(ev.change.Key)
+		q.events = append(q.events, ev)
+		q.bytes += ev.size
+		l.waiting++
+		switch {
+		case q.busy:
+		case len(q.events) == 1:
+			l.enqueue(q)
+		default:
+			l.lane(q).bytes += ev.size
+		}
+	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// take removes the next batch. Without one it returns how long to sleep until the oldest change has lingered enough;
+// zero means until something changes.
+//
+// A full batch goes before one that has merely lingered, since calls are precious under backlog; but the latter yields
+// for patience at most.
+func (l *lanes) take(now time.Time) (*batch, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var full, due *lane
+	var sleep time.Duration
+	for _, ln := range l.order {
+		if len(ln.ready) == 0 {
+			continue
+		}
+		left := l.limits.Linger - now.Sub(ln.oldest())
+		switch {
+		case l.full(ln):
+			full = older(full, ln)
+		case left <= 0 || l.hurry:
+			due = older(due, ln)
+		case sleep == 0 || left < sleep:
+			sleep = left
+		}
+	}
+	switch {
+	case full == nil && due == nil:
+		return nil, sleep
+	case full == nil, due != nil && now.Sub(due.oldest()) > patience*l.limits.Linger:
+		return l.fill(due), 0
+	default:
+		return l.fill(full), 0
+	}
+}
+
+// patience is how many times the linger an incomplete batch waits while full ones leave.
+const patience = 10
+
+// older returns the lane whose oldest change has waited longer.
+func older(a, b *lane) *lane {
+	if a == nil || b.oldest().Before(a.oldest()) {
+		return b
+	}
+	return a
+}
+
+// fill takes queues from the lane until the batch is full.
+func (l *lanes) fill(ln *lane) *batch {
+	b := &batch{lane: ln.id}
+	size, taken := 0, 0
+	for _, q := range ln.ready {
+		it := l.head(q)
+		n := len(it.change.Record())
+		if len(b.items) > 0 && (len(b.items) == l.maxItems(ln) || size+n > l.limits.MaxBytes) {
+			break
+		}
+		size += n
+		ln.bytes -= q.bytes
+		taken++
+		q.busy = true
+		for _, ev := range it.events {
+			q.bytes -= ev.size
+		}
+		q.events = q.events[len(it.events):]
+		l.waiting -= len(it.events)
+		b.items = append(b.items, it)
+	}
+	clear(ln.ready[:taken])
+	ln.ready = ln.ready[taken:]
+	if len(ln.ready) == 0 {
+		ln.ready = nil // let the array go, or a burst would be remembered for ever
+	}
+	return b
+}
+
+// head merges the changes at the front of a queue that can be one record: same operation, the very same key value,
+// and not condemned to travel alone.
+func (l *lanes) head(q *queue) *item {
+	first := q.events[0]
+	it := &item{queue: q, change: first.change}
+	n := 1
+	if first.change.Op == mapping.Upsert && !first.alone {
+		size := first.size
+		for _, ev := range q.events[1:] {
+			if ev.alone || ev.change.Op != mapping.Upsert || ev.change.Key != first.change.Key || size+ev.size > l.limits.MaxBytes {
+				break
+			}
+			it.change = mapping.Merge(it.change, ev.change)
+			size += ev.size
+			n++
+		}
+	}
+	it.events = q.events[:n:n]
+	return it
+}
+
+// finish ends the flight of items: their keys may travel again.
+func (l *lanes) finish(items ...*item) {
+	l.mu.Lock()
+	for _, it := range items {
+		l.settle(it.queue)
+	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// giveBack returns items to the front of their queues, unsettled. Changes that are alone will not be merged again.
+func (l *lanes) giveBack(alone bool, items ...*item) {
+	l.mu.Lock()
+	for _, it := range items {
+		q := it.queue
+		for _, ev := range it.events {
+			ev.alone = ev.alone || alone
+			q.bytes += ev.size
+		}
+		q.events = append(it.events[:len(it.events):len(it.events)], q.events...)
+		l.waiting += len(it.events)
+		l.settle(q)
+	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// drain removes everything that waits, for a service that stops.
+func (l *lanes) drain() []*event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var events []*event
+	for id, q := range l.keys {
+		events = append(events, q.events...)
+		q.events, q.bytes = nil, 0
+		if !q.busy {
+			delete(l.keys, id)
+		}
+	}
+	for _, ln := range l.order {
+		ln.ready, ln.bytes = nil, 0
+	}
+	l.waiting = 0
+	return events
+}
+
+// hurryUp lets every batch leave without lingering from now on.
+func (l *lanes) hurryUp() {
+	l.mu.Lock()
+	l.hurry = true
+	l.mu.Unlock()
+	l.wake()
+}
+
+// depth is how many changes wait, and in how many busy or waiting keys.
+func (l *lanes) depth() (waiting, keys int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting, len(l.keys)
+}
+
+// settle ends the flight of a queue and lists it again if something waits in it. The caller holds the lock.
+func (l *lanes) settle(q *queue) {
+	q.busy = false
+	if len(q.events) == 0 {
+		delete(l.keys, q.id)
+		return
+	}
+	l.enqueue(q)
+}
+
+// enqueue lists a queue in the lane of its oldest change. Queues come back in the order of their age, so that one that
+// was held or retried does not start to linger anew behind younger ones. The caller holds the lock.
+func (l *lanes) enqueue(q *queue) {
+	ln := l.lane(q)
+	ln.bytes += q.bytes
+	at := len(ln.ready)
+	for at > 0 && q.events[0].arrived.Before(ln.ready[at-1].events[0].arrived) {
+		at--
+	}
+	ln.ready = append(ln.ready, nil)
+	copy(ln.ready[at+1:], ln.ready[at:])
+	ln.ready[at] = q
+}
+
+func (l *lanes) queueOf(key mapping.Key) *queue {
+	id := keyID{key.Object, key.Field, strings.ToLower(key.Value)}
+	q := l.keys[id]
+	if q == nil {
+		q = &queue{id: id}
+		l.keys[id] = q
+	}
+	return q
+}
+
+// lane returns the lane of a queue's oldest change.
+func (l *lanes) lane(q *queue) *lane {
+	change := q.events[0].change
+	id := laneID{change.Key.Object, change.Key.Field, change.Op}
+	ln := l.lanes[id]
+	if ln == nil {
+		ln = &lane{id: id}
+		l.lanes[id] = ln
+		l.order = append(l.order, ln)
+	}
+	return ln
+}
+
+func (l *lanes) maxItems(ln *lane) int {
+	if ln.id.op == mapping.Delete {
+		return min(maxDeletes, l.limits.MaxRecords)
+	}
+	return l.limits.MaxRecords
+}
+
+func (l *lanes) full(ln *lane) bool {
+	return len(ln.ready) >= l.maxItems(ln) || ln.bytes >= l.limits.MaxBytes
+}
+
+func (l *lanes) wake() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (ln *lane) oldest() time.Time { return ln.ready[0].events[0].arrived }

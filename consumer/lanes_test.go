@@ -1,0 +1,273 @@
+package consumer
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"penstock/consumer/mapping"
+	"penstock/deadletter"
+)
+
+var epoch = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+
+func change(object, key string, op mapping.Op, fields ...string) *mapping.Change {
+	c := &mapping.Change{
+		Mapping: "m",
+		Key:     mapping.Key{Object: object, Field: "Ext__c", Value: key},
+		Op:      op,
+		KeyJSON: fmt.Appendf(nil, `"Ext__c":%q`, key),
+	}
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, "=")
+		c.Fields = append(c.Fields, mapping.Field{Name: name, JSON: fmt.Appendf(nil, "%q:%q", name, value)})
+	}
+	return c
+}
+
+func queued(seq uint64, at time.Time, c *mapping.Change) *event {
+	ev := &event{ref: deadletter.Ref{Sequence: seq}, arrived: at, change: c, size: len(c.Key.Value)}
+	if c.Op == mapping.Upsert {
+		ev.size = len(c.Record())
+	}
+	return ev
+}
+
+func TestALoneChangeWaitsForLingerAndNoLonger(t *testing.T) {
+	t.Parallel()
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20, Linger: 100 * time.Millisecond})
+	l.push([]*event{queued(1, epoch, change("Account", "a", mapping.Upsert))})
+	if b, sleep := l.take(epoch.Add(40 * time.Millisecond)); b != nil || sleep != 60*time.Millisecond {
+		t.Fatalf("after 40 ms: batch %v, sleep %v; want none and 60 ms", b, sleep)
+	}
+	if b, _ := l.take(epoch.Add(100 * time.Millisecond)); b == nil || len(b.items) != 1 {
+		t.Fatalf("after 100 ms: batch %v, want one item", b)
+	}
+	if b, sleep := l.take(epoch.Add(time.Second)); b != nil || sleep != 0 {
+		t.Fatalf("empty lanes gave %v, %v", b, sleep)
+	}
+}
+
+func TestAFullBatchLeavesAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, limits := range map[string]BatchLimits{
+		"by records": {MaxRecords: 3, MaxBytes: 1 << 20, Linger: time.Hour},
+		"by bytes":   {MaxRecords: 200, MaxBytes: 3 * len(change("Account", "k0", mapping.Upsert).Record()), Linger: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLanes(limits)
+			for i := range 5 {
+				l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprintf("k%d", i), mapping.Upsert))})
+			}
+			b, _ := l.take(epoch)
+			if b == nil || len(b.items) != 3 {
+				t.Fatalf("got %+v, want three items", b)
+			}
+			if b, sleep := l.take(epoch); b != nil || sleep != time.Hour {
+				t.Fatalf("the two that are left gave %+v, %v; they have to linger", b, sleep)
+			}
+		})
+	}
+}
+
+func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	l.push([]*event{
+		queued(1, epoch, change("Account", "a", mapping.Upsert, "Name=old", "City=Bern")),
+		queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=new")),
+		queued(3, epoch, change("Account", "a", mapping.Delete)),
+	})
+	b, _ := l.take(epoch)
+	if len(b.items) != 1 || len(b.items[0].events) != 2 {
+		t.Fatalf("got %d items, want one of two events", len(b.items))
+	}
+	record := string(b.items[0].change.Record())
+	if !strings.Contains(record, `"Name":"new"`) || !strings.Contains(record, `"City":"Bern"`) || strings.Contains(record, "old") {
+		t.Fatalf("merged record is %s", record)
+	}
+	if other, _ := l.take(epoch.Add(time.Hour)); other != nil {
+		t.Fatal("the key is in flight, yet another batch has it")
+	}
+	l.giveBack(true, b.items...)
+	for _, want := range []uint64{1, 2, 3} {
+		b, _ := l.take(epoch.Add(time.Hour))
+		if b == nil || len(b.items) != 1 || len(b.items[0].events) != 1 || b.items[0].events[0].ref.Sequence != want {
+			t.Fatalf("got %+v, want event %d alone", b, want)
+		}
+		l.finish(b.items...)
+	}
+	if waiting, keys := l.depth(); waiting != 0 || keys != 0 {
+		t.Fatalf("%d changes and %d keys are left", waiting, keys)
+	}
+}
+
+func TestKeysThatDifferInCaseNeverTravelTogether(t *testing.T) {
+	t.Parallel()
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	l.push([]*event{
+		queued(1, epoch, change("Account", "abc", mapping.Upsert)),
+		queued(2, epoch, change("Account", "ABC", mapping.Upsert)),
+	})
+	b, _ := l.take(epoch)
+	if len(b.items) != 1 || len(b.items[0].events) != 1 {
+		t.Fatalf("got %d items", len(b.items))
+	}
+}
+
+func TestDeletesTravelTwentyFiveToACall(t *testing.T) {
+	t.Parallel()
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	for i := range 60 {
+		l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprint(i), mapping.Delete))})
+	}
+	for _, want := range []int{25, 25, 10} {
+		if b, _ := l.take(epoch); len(b.items) != want {
+			t.Fatalf("got %d deletes, want %d", len(b.items), want)
+		}
+	}
+}
+
+// TestLanesKeepTheirPromises drives lanes at random against a model: every event leaves exactly once, those of a key in
+// the order in which they came, no key is in two batches or twice in one, and limits hold.
+func TestLanesKeepTheirPromises(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		limits := BatchLimits{
+			MaxRecords: rapid.IntRange(1, 6).Draw(t, "records"),
+			MaxBytes:   rapid.IntRange(60, 300).Draw(t, "bytes"),
+			Linger:     time.Second,
+		}
+		m := &laneModel{lanes: newLanes(limits), limits: limits, now: epoch, last: map[string]uint64{}, busy: map[string]bool{}}
+		t.Repeat(map[string]func(*rapid.T){
+			"push":   m.push,
+			"take":   m.take,
+			"finish": m.finish,
+			"return": m.giveBack,
+			"sleep":  func(*rapid.T) { m.now = m.now.Add(300 * time.Millisecond) },
+		})
+		m.drain(t)
+	})
+}
+
+type laneModel struct {
+	lanes  *lanes
+	limits BatchLimits
+	now    time.Time
+	pushed uint64
+	left   int               // events pushed and not finished
+	last   map[string]uint64 // by folded key: the newest sequence that was finished
+	busy   map[string]bool
+	out    []*batch
+}
+
+func (m *laneModel) push(t *rapid.T) {
+	var events []*event
+	for range rapid.IntRange(1, 8).Draw(t, "n") {
+		m.pushed++
+		key := rapid.SampledFrom([]string{"a", "b", "B", "c", "dd", "eee", "f"}).Draw(t, "key")
+		op := rapid.SampledFrom([]mapping.Op{mapping.Upsert, mapping.Upsert, mapping.Upsert, mapping.Delete}).Draw(t, "op")
+		c := change("Account", key, op)
+		if op == mapping.Upsert {
+			c = change("Account", key, op, "Name="+rapid.StringMatching(`[a-z]{0,20}`).Draw(t, "name"))
+		}
+		events = append(events, queued(m.pushed, m.now, c))
+	}
+	m.left += len(events)
+	m.lanes.push(events)
+}
+
+func (m *laneModel) take(t *rapid.T) {
+	b, _ := m.lanes.take(m.now)
+	if b == nil {
+		return
+	}
+	size := 0
+	for _, it := range b.items {
+		if m.busy[it.queue.id.folded] {
+			t.Fatalf("key %s is in two records at once", it.queue.id.folded)
+		}
+		m.busy[it.queue.id.folded] = true
+		if it.change.Op != b.lane.op {
+			t.Fatalf("a %s is in a lane of %s", it.change.Op, b.lane.op)
+		}
+		if it.change.Op == mapping.Upsert {
+			size += len(it.change.Record())
+		}
+	}
+	if len(b.items) > m.limits.MaxRecords || (len(b.items) > 1 && size > m.limits.MaxBytes) {
+		t.Fatalf("%d items of %d bytes exceed %+v", len(b.items), size, m.limits)
+	}
+	m.out = append(m.out, b)
+}
+
+func (m *laneModel) finish(t *rapid.T) {
+	if b := m.pick(t); b != nil {
+		for _, it := range b.items {
+			m.finished(t, it)
+		}
+		m.lanes.finish(b.items...)
+	}
+}
+
+func (m *laneModel) finished(t *rapid.T, it *item) {
+	delete(m.busy, it.queue.id.folded)
+	for _, ev := range it.events {
+		if ev.ref.Sequence <= m.last[it.queue.id.folded] {
+			t.Fatalf("event %d of key %s left after %d", ev.ref.Sequence, it.queue.id.folded, m.last[it.queue.id.folded])
+		}
+		m.last[it.queue.id.folded] = ev.ref.Sequence
+		m.left--
+	}
+}
+
+func (m *laneModel) giveBack(t *rapid.T) {
+	if b := m.pick(t); b != nil {
+		for _, it := range b.items {
+			delete(m.busy, it.queue.id.folded)
+		}
+		m.lanes.giveBack(rapid.Bool().Draw(t, "alone"), b.items...)
+	}
+}
+
+func (m *laneModel) pick(t *rapid.T) *batch {
+	if len(m.out) == 0 {
+		return nil
+	}
+	i := rapid.IntRange(0, len(m.out)-1).Draw(t, "batch")
+	b := m.out[i]
+	m.out = append(m.out[:i], m.out[i+1:]...)
+	return b
+}
+
+// drain proves that nothing is stuck: with every batch finished and no lingering, all that was pushed comes out.
+func (m *laneModel) drain(t *rapid.T) {
+	m.lanes.hurryUp()
+	for {
+		for len(m.out) > 0 {
+			b := m.out[0]
+			m.out = m.out[1:]
+			for _, it := range b.items {
+				m.finished(t, it)
+			}
+			m.lanes.finish(b.items...)
+		}
+		m.take(t)
+		if len(m.out) == 0 {
+			break
+		}
+	}
+	waiting, keys := m.lanes.depth()
+	if m.left != 0 || waiting != 0 || keys != 0 {
+		t.Fatalf("%d events never left; lanes hold %d changes of %d keys", m.left, waiting, keys)
+	}
+	for _, ln := range m.lanes.order {
+		if ln.bytes != 0 || len(ln.ready) != 0 {
+			t.Fatalf("an empty lane counts %d bytes and %d queues", ln.bytes, len(ln.ready))
+		}
+	}
+}

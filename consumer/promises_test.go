@@ -1,0 +1,547 @@
+package consumer_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"penstock/consumer"
+	"penstock/consumer/mapping"
+	"penstock/deadletter"
+	"penstock/internal/devstack/devtest"
+	"penstock/sfapi"
+)
+
+func TestEventsBecomeRecordsInFewCalls(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	r.cfg.Batch.Linger = 200 * time.Millisecond
+	const events = 1000
+	for i := range events {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n%d"}`, i, i))
+	}
+	r.publish("changes.account.x", `{"kind":"heartbeat"}`)
+	r.publish("changes.account.x", `{"id":"A-0","op":"delete"}`)
+	r.start()
+	r.drained("penstock-accounts")
+	calls, written := r.sf.count()
+	if written != events-1 || !r.sf.deleted["A-0"] {
+		t.Fatalf("%d records are there and A-0 deleted is %v; want %d and true", written, r.sf.deleted["A-0"], events-1)
+	}
+	if calls > 7 { // six for a thousand upserts, one for the delete
+		t.Fatalf("%d calls", calls)
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Fatalf("letters: %+v", letters)
+	}
+}
+
+func TestABadRecordHurtsOnlyItself(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{judge: func(_ int, key, _ string) *sfapi.Error {
+		if key == "A-77" {
+			return &sfapi.Error{Kind: sfapi.Permanent, Code: "STRING_TOO_LONG", Message: "Name: data value too large", RequestID: "req-1"}
+		}
+		return nil
+	}})
+	var bad uint64
+	for i := range 200 {
+		seq := r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+		if i == 77 {
+			bad = seq
+		}
+	}
+	r.start()
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 199 {
+		t.Fatalf("%d neighbours were applied, want 199", written)
+	}
+	letters := r.letters()
+	l := letters[bad]
+	if len(letters) != 1 || l.State != deadletter.Dead || l.Code != "STRING_TOO_LONG" || l.ExternalID != "A-77" || l.Attempts != 1 {
+		t.Fatalf("letters: %+v", letters)
+	}
+}
+
+func TestADataErrorOfTheWholeCallIsBisectedToItsCulprit(t *testing.T) {
+	t.Parallel()
+	for name, suspect := range map[string]bool{"without a hint": false, "with a hint": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t, &salesforce{answer: func(_ int, keys []string) error {
+				for i, key := range keys {
+					if key == "A-13" {
+						err := &sfapi.Error{Kind: sfapi.Permanent, Code: "JSON_PARSER_ERROR", Status: 400, Bisect: true, Suspect: -1}
+						if suspect {
+							err.Suspect = i
+						}
+						return err
+					}
+				}
+				return nil
+			}})
+			for i := range 100 {
+				r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+			}
+			r.start()
+			r.drained("penstock-accounts")
+			calls, written := r.sf.count()
+			limit := 20
+			if suspect {
+				limit = 3
+			}
+			if written != 99 || calls > limit {
+				t.Fatalf("%d records written by %d calls; want 99 by at most %d", written, calls, limit)
+			}
+			for _, l := range r.letters() {
+				if l.Code != "JSON_PARSER_ERROR" || l.ExternalID != "A-13" {
+					t.Fatalf("letter %+v", l)
+				}
+			}
+		})
+	}
+}
+
+func TestAMergedRecordThatIsRefusedDiesInPart(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{judge: func(_ int, _, record string) *sfapi.Error {
+		if strings.Contains(record, "nowhere") {
+			return &sfapi.Error{Kind: sfapi.Permanent, Code: "FIELD_CUSTOM_VALIDATION_EXCEPTION"}
+		}
+		return nil
+	}})
+	r.publish("changes.account.x", `{"id":"A","name":"first"}`)
+	bad := r.publish("changes.account.x", `{"id":"A","city":"nowhere"}`)
+	r.publish("changes.account.x", `{"id":"A","name":"last"}`)
+	r.start()
+	r.drained("penstock-accounts")
+	if got := r.sf.record("A"); !strings.Contains(got, "last") {
+		t.Fatalf("Salesforce holds %s", got)
+	}
+	if letters := r.letters(); len(letters) != 1 || letters[bad].State != deadletter.Dead {
+		t.Fatalf("letters: %+v", letters)
+	}
+}
+
+func TestWhatMayWorkLaterIsRetriedAndRecorded(t *testing.T) {
+	t.Parallel()
+	locked := func(until int) func(int, string, string) *sfapi.Error {
+		attempts := 0
+		return func(_ int, key, _ string) *sfapi.Error {
+			if key != "A-1" {
+				return nil
+			}
+			if attempts++; attempts <= until {
+				return &sfapi.Error{Kind: sfapi.Dependency, Code: "INVALID_FIELD", Message: "Foreign key external ID"}
+			}
+			return nil
+		}
+	}
+	tests := map[string]struct {
+		failures int
+		state    deadletter.State
+		attempts int
+		written  int
+	}{
+		"until it works":                      {2, deadletter.Recovered, 2, 2},
+		"until the attempts of it are used up": {3, deadletter.Dead, 3, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t, &salesforce{judge: locked(tt.failures)})
+			seq := r.publish("changes.account.x", `{"id":"A-1","name":"child"}`)
+			r.publish("changes.account.x", `{"id":"A-2","name":"neighbour"}`)
+			r.start()
+			r.drained("penstock-accounts")
+			l := r.letters()[seq]
+			if _, written := r.sf.count(); written != tt.written || l.State != tt.state || l.Attempts != tt.attempts {
+				t.Fatalf("%d written, letter %+v; want %d, %s after %d attempts", written, l, tt.written, tt.state, tt.attempts)
+			}
+		})
+	}
+}
+
+func TestAnOutageCostsNoMessageAnything(t *testing.T) {
+	t.Parallel()
+	outage := time.Now().Add(2500 * time.Millisecond) // longer than the ack wait
+	r := newRoad(t, &salesforce{answer: func(int, []string) error {
+		if time.Now().Before(outage) {
+			return &sfapi.Error{Kind: sfapi.System, Code: "SERVER_UNAVAILABLE", Status: 503}
+		}
+		return nil
+	}})
+	for i := range 500 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	c, _ := r.start()
+	r.eventually("the gate closes", func() bool { return len(c.Closures()) > 0 })
+	if reason := c.Closures()[0].Reason; reason != consumer.ReasonBreaker {
+		t.Fatalf("closed for %s", reason)
+	}
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 500 {
+		t.Fatalf("%d of 500 were applied", written)
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Fatalf("the outage left %d letters", len(letters))
+	}
+	cons, err := r.js.Consumer(t.Context(), "CHANGES", "penstock-accounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if delivered := cons.CachedInfo().Delivered.Consumer; delivered != 500 {
+		t.Fatalf("%d deliveries of 500 messages: they were not kept in flight", delivered)
+	}
+}
+
+func TestRefusedCredentialsPauseTheService(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{answer: func(int, []string) error {
+		return &sfapi.Error{Op: "token", Kind: sfapi.Auth, Code: "INVALID_CLIENT", Message: "invalid client credentials"}
+	}})
+	r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	c, _ := r.start()
+	r.eventually("the gate closes", func() bool { return len(c.Closures()) > 0 })
+	closure := c.Closures()[0]
+	if closure.Reason != consumer.ReasonAuth || !strings.Contains(closure.Why, "INVALID_CLIENT") {
+		t.Fatalf("closed for %+v", closure)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if calls, _ := r.sf.count(); calls > 4 {
+		t.Fatalf("%d calls in half a second: a tight loop", calls)
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Fatalf("letters: %+v", letters)
+	}
+}
+
+func TestBadEventsOfEveryKindBecomeDeadLettersWithACode(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	r.cfg.MaxDeliveries = 3
+	want := map[uint64]string{}
+	bad := func(code string, msg *nats.Msg) {
+		msg.Subject = "changes.account.x"
+		want[r.publishMsg(msg)] = code
+	}
+	bad("NOT_JSON", &nats.Msg{Data: []byte(`{"id":`)})
+	bad("NOT_JSON", &nats.Msg{Data: []byte("\x00\xff\xfe")})
+	bad("NOT_JSON", &nats.Msg{})
+	bad("KEY_MISSING", &nats.Msg{Data: []byte(`{"name":"x"}`)})
+	bad("KEY_INVALID", &nats.Msg{Data: []byte(`{"id":true}`)})
+	bad("WRONG_TYPE", &nats.Msg{Data: []byte(`{"id":"A","name":{"x":1}}`)})
+	bad("EVENT_TOO_LARGE", &nats.Msg{Data: []byte(`{"id":"A","name":"` + strings.Repeat("x", 300<<10) + `"}`)})
+	bad("STATUS_HEADER", &nats.Msg{Data: []byte(`{"id":"A"}`), Header: nats.Header{"Status": {"200"}}})
+	for i := range 50 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"B-%d","name":"n"}`, i))
+	}
+	r.start()
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 50 {
+		t.Fatalf("%d of 50 neighbours were applied", written)
+	}
+	got := map[uint64]string{}
+	for seq, l := range r.letters() {
+		got[seq] = l.Code
+		if l.State != deadletter.Dead {
+			t.Errorf("letter %d is %s", seq, l.State)
+		}
+	}
+	for seq, code := range want {
+		if got[seq] != code {
+			t.Errorf("event %d became %q, want %s", seq, got[seq], code)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d letters, want %d", len(got), len(want))
+	}
+}
+
+func TestPayloadsAreStoredByteForByte(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	payload := []byte("{\"id\":\"A\",\"name\":\"nul \x00 and bad utf-8 \xff\"")
+	seq := r.publishMsg(&nats.Msg{Subject: "changes.account.x", Data: payload, Header: nats.Header{"X-Odd": {"a\tb", "é"}}})
+	r.start()
+	r.drained("penstock-accounts")
+	letter, err := deadletter.New(r.pool, deadletter.Options{}).Get(t.Context(), r.letters()[seq].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(letter.Payload, payload) || letter.Headers["X-Odd"][0] != "a\tb" || letter.Headers["X-Odd"][1] != "é" {
+		t.Fatalf("stored %q with %v", letter.Payload, letter.Headers)
+	}
+}
+
+func TestMessagesThatTheClientSwallowsAreFoundAndDeadLettered(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string]nats.Header{
+		"heartbeat":        {"Status": {"100"}},
+		"consumer deleted": {"Status": {"409"}, "Description": {"Consumer Deleted"}},
+		"no messages":      {"Status": {"404"}},
+		"unknown status":   {"Status": {"999"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t, &salesforce{})
+			r.publish("changes.account.x", `{"id":"A","name":"before"}`)
+			poison := r.publishMsg(&nats.Msg{Subject: "changes.account.x", Header: header})
+			r.publish("changes.account.x", `{"id":"B","name":"after"}`)
+			r.start()
+			r.drained("penstock-accounts")
+			if _, written := r.sf.count(); written != 2 {
+				t.Fatalf("%d neighbours were applied", written)
+			}
+			letters := r.letters()
+			if l := letters[poison]; len(letters) != 1 || l.State != deadletter.Dead || l.Code != "STATUS_HEADER" {
+				t.Fatalf("letters: %+v", letters)
+			}
+		})
+	}
+}
+
+func TestAnEventFeedsSeveralMappingsAndALaterOneIsBackFilled(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	rule, err := mapping.Compile(mapping.Config{
+		Name: "audit", Object: "Audit__c", ExternalID: mapping.KeyRule{Field: "Ext__c", Expr: `"audit-" + data.id`},
+		Fields: []mapping.FieldRule{{Name: "What__c", Kind: mapping.KindPath, Path: "name"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	audit := consumer.Route{Name: "audit", Subject: "changes.>", Object: "Audit__c", Rule: rule}
+	r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	_, stop := r.start(accounts(t))
+	r.drained("penstock-accounts")
+	stop()
+	calls, _ := r.sf.count()
+	r.start(accounts(t), audit)
+	r.drained("penstock-audit")
+	after, written := r.sf.count()
+	if after != calls+1 || written != 2 || r.sf.record("audit-A") == "" {
+		t.Fatalf("%d more calls, %d records; want one call that writes only the audit", after-calls, written)
+	}
+}
+
+func TestADurableThatIsDeletedIsMadeAgainWhereItStood(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	c, _ := r.start()
+	r.drained("penstock-accounts")
+	r.eventually("the floor is known", func() bool { return c.Status().Mappings[0].Lag == 0 })
+	time.Sleep(300 * time.Millisecond) // one more look at the durable
+	if err := r.js.DeleteConsumer(t.Context(), "CHANGES", "penstock-accounts"); err != nil {
+		t.Fatal(err)
+	}
+	r.publish("changes.account.x", `{"id":"B","name":"n"}`)
+	r.eventually("the event after the deletion is applied", func() bool { return r.sf.record("B") != "" })
+	if calls, _ := r.sf.count(); calls != 2 {
+		t.Fatalf("%d calls: history was replayed", calls)
+	}
+}
+
+func TestAStreamThatIsMadeAnewIsReadFromItsStart(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	for i := range 20 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	r.publish("changes.account.x", `not json`)
+	r.start()
+	r.drained("penstock-accounts")
+	if err := r.js.DeleteStream(t.Context(), "CHANGES"); err != nil {
+		t.Fatal(err)
+	}
+	r.createStream()
+	for i := range 21 { // the last one has the sequence of the letter above
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"B-%d","name":"n"}`, i))
+	}
+	r.eventually("the new stream's events are applied", func() bool { return r.sf.record("B-0") != "" && r.sf.record("B-20") != "" })
+}
+
+func TestTheServerMayRestart(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	for i := range 300 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	r.start()
+	r.eventually("work has begun", func() bool { _, written := r.sf.count(); return written > 0 })
+	if err := r.nats.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the stream takes events again", func() bool {
+		_, err := r.js.Publish(t.Context(), "changes.account.x", []byte(`{"id":"Z","name":"n"}`))
+		return err == nil
+	})
+	r.eventually("everything is applied", func() bool { _, written := r.sf.count(); return written == 301 })
+	r.drained("penstock-accounts")
+}
+
+func TestNothingIsSettledWhilePostgresIsAway(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	pg := devtest.Postgres(t)
+	dsn, err := pg.NewDatabase(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.pool = openPool(t, dsn)
+	if err := pg.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	bad := r.publish("changes.account.x", `not json`)
+	c, _ := r.start()
+	r.eventually("the gate closes", func() bool {
+		closed := c.Closures()
+		return len(closed) == 1 && closed[0].Reason == consumer.ReasonDatabase
+	})
+	time.Sleep(r.cfg.AckWait + 500*time.Millisecond)
+	cons, err := r.js.Consumer(t.Context(), "CHANGES", "penstock-accounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := cons.CachedInfo(); info.NumAckPending != 1 || info.NumRedelivered != 0 {
+		t.Fatalf("%d pending, %d redelivered: the message was settled or let go", info.NumAckPending, info.NumRedelivered)
+	}
+	if err := pg.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.drained("penstock-accounts")
+	if l := r.letters()[bad]; l.State != deadletter.Dead || l.Attempts != 1 {
+		t.Fatalf("letter %+v", l)
+	}
+	r.eventually("the gate opens", func() bool { return len(c.Closures()) == 0 })
+}
+
+func TestAStopGivesBackWhatItCannotFinish(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	r := newRoad(t, &salesforce{answer: func(call int, _ []string) error {
+		if call == 1 {
+			<-release
+		}
+		return nil
+	}})
+	r.cfg.AckWait = time.Minute // a message that is not given back would not come within this test
+	r.cfg.Batch.MaxRecords = 10
+	r.cfg.MaxCalls = 1
+	for i := range 100 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	r.cfg.ShutdownTimeout = 300 * time.Millisecond
+	_, stop := r.start()
+	r.eventually("a call is under way", func() bool {
+		cons, err := r.js.Consumer(t.Context(), "CHANGES", "penstock-accounts")
+		return err == nil && cons.CachedInfo().NumAckPending == 100
+	})
+	time.AfterFunc(600*time.Millisecond, func() { close(release) })
+	stop()
+	r.start()
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 100 {
+		t.Fatalf("%d of 100 were applied", written)
+	}
+}
+
+func TestAnEventWhoseLetterIsCommittedIsNotWorkedOnAgain(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	seq := r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	// An instance delivered it, committed the letter, and was killed before the server knew.
+	stream, err := r.js.Stream(t.Context(), "CHANGES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cons, err := r.js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{
+		Durable: "penstock-accounts", FilterSubject: "changes.account.*", AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: 500 * time.Millisecond, MaxDeliver: -1, MaxAckPending: 1000,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cons.Next(); err != nil {
+		t.Fatal(err)
+	}
+	err = deadletter.New(r.pool, deadletter.Options{}).Record(t.Context(), []deadletter.Failure{{
+		Ref: deadletter.Ref{
+			Stream: "CHANGES", Epoch: stream.CachedInfo().Created.UnixNano(), Sequence: seq, Mapping: "accounts",
+		},
+		Attempt: deadletter.Attempt{Class: "permanent", Code: "X"}, Dead: true,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	r.drained("penstock-accounts")
+	if calls, _ := r.sf.count(); calls != 0 {
+		t.Fatalf("%d calls for an event that is dead", calls)
+	}
+}
+
+func TestAMessageThatKillsEveryInstanceEndsUpInALetter(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	r.cfg.MaxDeliveries = 3
+	seq := r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	cons, err := r.js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{
+		Durable: "penstock-accounts", FilterSubject: "changes.account.*", AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: 2 * time.Second, MaxDeliver: -1, MaxAckPending: 1000,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		msg, err := cons.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := msg.Nak(); err != nil { // as if the instance had died
+			t.Fatal(err)
+		}
+	}
+	r.start()
+	r.drained("penstock-accounts")
+	if calls, _ := r.sf.count(); calls != 0 {
+		t.Fatalf("it was worked on %d more times", calls)
+	}
+	if l := r.letters()[seq]; l.Code != "CRASH_LOOP" || l.State != deadletter.Dead {
+		t.Fatalf("letter %+v", l)
+	}
+}
+
+func TestWhatTheLedgerSaysIsObeyed(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	led := &scriptedLedger{busy: 1}
+	r.led = led
+	r.publish("changes.account.x", `{"id":"old","name":"n"}`)
+	r.publish("changes.account.x", `{"id":"partly","name":"n","city":"c"}`)
+	r.publish("changes.account.x", `{"id":"busy","name":"n"}`)
+	r.start()
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 2 || r.sf.record("old") != "" {
+		t.Fatalf("%d records written, old: %s", written, r.sf.record("old"))
+	}
+	if got := r.sf.record("partly"); strings.Contains(got, "City") || !strings.Contains(got, "Name") {
+		t.Fatalf("stale field sent: %s", got)
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Fatalf("waiting for a lease cost an attempt: %+v", letters)
+	}
+	led.mu.Lock()
+	defer led.mu.Unlock()
+	if led.applied["partly"] != 1 || led.applied["busy"] != 1 || led.applied["old"] != 0 {
+		t.Fatalf("the ledger was told %v", led.applied)
+	}
+}
+
+var _ consumer.Ledger = (*scriptedLedger)(nil)

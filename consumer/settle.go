@@ -1,0 +1,143 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"penstock/deadletter"
+)
+
+// outcome is a verdict and what is needed to act on it.
+type outcome struct {
+	event      *event
+	verdict    Verdict
+	failure    failure       // of Retry and Dead
+	delay      time.Duration // of Retry
+	unrecorded bool          // a Retry that is nobody's failure
+}
+
+// dead is the outcome of an event that cannot become a change.
+func dead(ev *event, err error) outcome {
+	return outcome{event: ev, verdict: Dead, failure: failureOf(err)}
+}
+
+// settle acts on verdicts. What has to be remembered is committed first; only then is a message acked, naked or
+// terminated. If it cannot be committed before ctx ends nothing is settled, and the messages come again.
+func (c *Consumer) settle(ctx context.Context, outcomes []outcome) {
+	if len(outcomes) == 0 {
+		return
+	}
+	if err := c.commit(ctx, outcomes); err != nil {
+		if ctx.Err() != nil {
+			return // given back when the service has stopped
+		}
+		c.log.Error().Err(err).Int("messages", len(outcomes)).
+			Msg("verdicts cannot be recorded; the messages stay in the stream and are tried again")
+		for _, o := range outcomes {
+			_ = o.event.msg.NakWithDelay(c.cfg.AckWait)
+			c.release(o.event)
+		}
+		return
+	}
+	now := time.Now()
+	for _, o := range outcomes {
+		if err := o.act(); err != nil {
+			// The verdict is committed, so the redelivery is idempotent: it is superseded, or found to be buried.
+			c.log.Debug().Err(err).Str("mapping", o.event.route.Name).Uint64("seq", o.event.ref.Sequence).Msg("settling failed")
+		}
+		c.metrics.settled(o, now)
+		c.release(o.event)
+	}
+	c.report(outcomes)
+}
+
+// commit writes what must outlive the message: failed attempts, dead letters, recoveries.
+func (c *Consumer) commit(ctx context.Context, outcomes []outcome) error {
+	now := time.Now()
+	var failures []deadletter.Failure
+	var recovered []deadletter.Ref
+	for _, o := range outcomes {
+		switch o.verdict {
+		case Retry, Dead:
+			if !o.unrecorded {
+				failures = append(failures, o.event.failure(o.failure.attempt(now), o.verdict == Dead))
+			}
+		case Applied, Superseded, Skipped:
+			if o.event.attempts > 0 {
+				recovered = append(recovered, o.event.ref)
+			}
+		case Hold:
+			// Never an outcome: held items go back to their lanes.
+		}
+	}
+	if len(failures) == 0 && len(recovered) == 0 {
+		return nil
+	}
+	return c.database.run(ctx, func(ctx context.Context) error {
+		if len(failures) > 0 {
+			if err := c.deps.DeadLetters.Record(ctx, failures); err != nil {
+				return err
+			}
+			failures = nil // recorded once, also if the next statement has to be tried again
+		}
+		if len(recovered) == 0 {
+			return nil
+		}
+		return c.deps.DeadLetters.Recover(ctx, recovered)
+	})
+}
+
+// act tells the server. A plain ack is enough: if it is lost the message comes again and changes nothing.
+func (o outcome) act() error {
+	switch o.verdict {
+	case Retry:
+		return o.event.msg.NakWithDelay(o.delay)
+	case Dead:
+		return o.event.msg.TermWithReason("penstock dead letter: " + o.failure.code)
+	case Applied, Superseded, Skipped:
+		return o.event.msg.Ack()
+	case Hold:
+		return nil // never an outcome
+	default:
+		return nil
+	}
+}
+
+// bury terminates a message whose dead letter was committed by an earlier delivery.
+func (c *Consumer) bury(ev *event) {
+	if err := ev.msg.TermWithReason("penstock dead letter: committed before"); err != nil {
+		c.log.Debug().Err(err).Str("mapping", ev.route.Name).Uint64("seq", ev.ref.Sequence).Msg("settling failed")
+	}
+	c.release(ev)
+}
+
+// report logs what failed: one line for each mapping, verdict and code, since a batch can hold hundreds of the same.
+func (c *Consumer) report(outcomes []outcome) {
+	type kind struct {
+		mapping, class, code string
+		verdict              Verdict
+	}
+	groups := make(map[kind]int)
+	first := make(map[kind]outcome)
+	var order []kind
+	for _, o := range outcomes {
+		if o.verdict != Dead && o.verdict != Retry {
+			continue
+		}
+		k := kind{o.event.route.Name, string(o.failure.class), o.failure.code, o.verdict}
+		if groups[k]++; groups[k] == 1 {
+			first[k] = o
+			order = append(order, k)
+		}
+	}
+	for _, k := range order {
+		o := first[k]
+		line := c.log.Info()
+		if k.verdict == Dead {
+			line = c.log.Warn()
+		}
+		line.Str("mapping", k.mapping).Str("verdict", string(k.verdict)).Str("class", k.class).Str("code", k.code).
+			Int("messages", groups[k]).Uint64("first_seq", o.event.ref.Sequence).Int("attempts", o.event.attempts+1).
+			Str("request_id", o.failure.reqID).Str("error", o.failure.text).Msg("not applied")
+	}
+}

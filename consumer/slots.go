@@ -1,0 +1,138 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// slots bound what one process holds: messages, and bytes of messages. Every mapping has a share that the others cannot
+// take; what is left goes to whoever asks, and of several who wait to the one that holds least.
+type slots struct {
+	total    int
+	reserve  int // of each share
+	maxBytes int64
+
+	mu     sync.Mutex
+	used   int
+	bytes  int64
+	shares []*share
+	freed  chan struct{}
+}
+
+// share is one mapping's use of the slots.
+type share struct {
+	slots   *slots
+	used    int
+	waiting bool
+}
+
+func newSlots(total int, maxBytes int64, mappings int) *slots {
+	s := &slots{total: max(total, mappings), maxBytes: maxBytes, freed: make(chan struct{})}
+	// Half of the slots are reserved, evenly: enough for a quiet mapping to start at once beside a busy one.
+	s.reserve = max(1, s.total/(2*max(1, mappings)))
+	return s
+}
+
+func (s *slots) newShare() *share {
+	sh := &share{slots: s}
+	s.shares = append(s.shares, sh)
+	return sh
+}
+
+// acquire waits for at least one slot and takes up to want. bytes is how much the messages may weigh together.
+func (sh *share) acquire(ctx context.Context, want int) (n int, bytes int64, err error) {
+	s := sh.slots
+	for {
+		s.mu.Lock()
+		n = min(want, sh.grantable())
+		sh.waiting = n == 0
+		if n > 0 {
+			sh.used += n
+			s.used += n
+			bytes = (s.maxBytes - s.bytes) / int64(len(s.shares))
+		}
+		freed := s.freed
+		s.mu.Unlock()
+		if n > 0 {
+			return n, bytes, nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			s.mu.Lock()
+			sh.waiting = false
+			s.mu.Unlock()
+			return 0, 0, ctx.Err()
+		}
+	}
+}
+
+// grantable is how many slots the share may take now. The caller holds the lock.
+func (sh *share) grantable() int {
+	s := sh.slots
+	if s.bytes >= s.maxBytes && sh.used > 0 {
+		return 0
+	}
+	own := max(0, s.reserve-sh.used)
+	promised := 0 // to the shares of others
+	for _, other := range s.shares {
+		if other == sh {
+			continue
+		}
+		promised += max(0, s.reserve-other.used)
+		if other.waiting && other.used < sh.used {
+			return own
+		}
+	}
+	return max(own, s.total-s.used-promised)
+}
+
+// release gives n slots back.
+func (sh *share) release(n int) { sh.change(n, 0) }
+
+// hold counts the bytes of messages that have arrived; a negative number gives them back with n slots.
+func (sh *share) hold(bytes int64) { sh.change(0, bytes) }
+
+func (sh *share) change(n int, bytes int64) {
+	if n == 0 && bytes == 0 {
+		return
+	}
+	s := sh.slots
+	s.mu.Lock()
+	sh.used -= n
+	s.used -= n
+	s.bytes += bytes
+	if n > 0 || bytes < 0 {
+		close(s.freed)
+		s.freed = make(chan struct{})
+	}
+	s.mu.Unlock()
+}
+
+// inUse is how many messages the process holds or has asked for.
+func (s *slots) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
+// empty says whether nothing is held and nothing has been asked for.
+func (s *slots) empty() bool { return s.inUse() == 0 }
+
+// waitFreed returns when something has been given back or the time is over; false when ctx has ended.
+func (s *slots) waitFreed(ctx context.Context, atMost time.Duration) bool {
+	s.mu.Lock()
+	freed := s.freed
+	s.mu.Unlock()
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	select {
+	case <-freed:
+		return true
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
