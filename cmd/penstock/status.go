@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"penstock/internal/app"
+	"penstock/internal/app/config"
+)
+
+type statusCmd struct {
+	Ready bool `help:"Only ask whether the instance is ready: exit code 0 or 1."`
+	JSON  bool `help:"Print the status as JSON."`
+}
+
+// Run asks the instance at http.addr.
+func (c *statusCmd) Run(w *world) error {
+	cfg, err := w.load()
+	if err != nil {
+		return err
+	}
+	if c.Ready {
+		code, body, err := ask(w.ctx, cfg, "/readyz")
+		if err == nil && code != http.StatusOK {
+			err = fmt.Errorf("not ready: %s", body)
+		}
+		return err
+	}
+	code, body, err := ask(w.ctx, cfg, "/status")
+	if err != nil {
+		return err
+	}
+	if code != http.StatusOK {
+		return fmt.Errorf("the instance answered HTTP %d", code)
+	}
+	if c.JSON {
+		_, err := w.out.Write(body)
+		return err
+	}
+	var s app.Status
+	if err := json.Unmarshal(body, &s); err != nil {
+		return fmt.Errorf("the answer is not a status: %w", err)
+	}
+	return printStatus(w.out, s)
+}
+
+const askTimeout = 5 * time.Second
+
+// ask makes one request to the instance of the configuration.
+func ask(ctx context.Context, cfg *config.Config, path string) (int, []byte, error) {
+	host, port, err := net.SplitHostPort(cfg.HTTP.Addr)
+	if err != nil {
+		return 0, nil, fmt.Errorf("http.addr: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1" // it listens everywhere; this machine will do
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := (&http.Client{}).Do(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("no instance answers at %s: %w", cfg.HTTP.Addr, err)
+	}
+	defer resp.Body.Close()
+	const maxBody = 4 << 20
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	return resp.StatusCode, body, err
+}
+
+func printStatus(out io.Writer, s app.Status) error {
+	fmt.Fprintf(out, "%s  %s, version %s, since %s\n", s.Instance, s.Phase, s.Version, s.Since.Format(time.DateTime))
+	if s.Consumer == nil {
+		return nil
+	}
+	if s.API != nil {
+		fmt.Fprintf(out, "API calls today   %d of %d\n", s.API.Used, s.API.Allocation)
+	}
+	fmt.Fprintf(out, "stream            %s, NATS %s\n", s.Consumer.Stream, s.NATS)
+	fmt.Fprintf(out, "in flight         %d, %d of them waiting for a call; breaker %s\n", s.Consumer.InFlight, s.Consumer.Waiting, s.Consumer.Breaker)
+	for _, c := range s.Consumer.Gate {
+		fmt.Fprintf(out, "GATE CLOSED       %s since %s: %s\n", c.Reason, c.Since.Format(time.DateTime), c.Why)
+	}
+	for _, subject := range s.Consumer.Unmapped {
+		fmt.Fprintf(out, "not mapped        %s\n", subject)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nMAPPING\tSUBJECT\tDURABLE\tLAG\tIN FLIGHT")
+	for _, m := range s.Consumer.Mappings {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\n", m.Name, m.Subject, m.Durable, m.Lag, m.InFlight)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,204 @@
+// Package app puts the service together: configuration in, a running Penstock out.
+//
+// Run is one straight list, because the order is what matters: HTTP (alive, not ready), database, migrations, NATS,
+// Salesforce login, what the org says of our objects, consumers, ready. A dependency that is down or refuses us is waited
+// for, with a log line and a reason in /status; only a wrong configuration or a taken address ends the start.
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+
+	"penstock/consumer"
+	"penstock/consumer/ledger"
+	"penstock/deadletter"
+	"penstock/internal/app/config"
+	"penstock/internal/ops"
+	"penstock/resilience"
+	"penstock/sfapi"
+)
+
+// App is one instance of the service.
+type App struct {
+	cfg      *config.Config
+	log      zerolog.Logger
+	version  string
+	instance string
+	registry *prometheus.Registry
+	phase    phase
+	addr     string // of the HTTP server, once it listens
+	listens  chan struct{}
+}
+
+// New prepares an instance. It touches no network.
+func New(cfg *config.Config, log zerolog.Logger, version string) *App {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	a := &App{
+		cfg: cfg, log: log, version: version,
+		instance: fmt.Sprintf("%s-%d", host, os.Getpid()),
+		registry: prometheus.NewRegistry(),
+		listens:  make(chan struct{}),
+	}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return a
+}
+
+// Addr waits until the HTTP server listens and returns its address.
+func (a *App) Addr(ctx context.Context) (string, error) {
+	select {
+	case <-a.listens:
+		return a.addr, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// Gatherer gives the instance's metrics, as /metrics serves them.
+func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
+
+// Run starts the service and carries events until ctx ends; then it stops within shutdown_timeout. It returns an error
+// only if the service cannot run at all.
+func (a *App) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+
+	// HTTP first: whoever waits for us can see what we wait for.
+	a.phase.enter("starting")
+	server, err := ops.Listen(ctx, ops.Options{
+		Addr: a.cfg.HTTP.Addr, Gatherer: a.registry, Ready: a.phase.readiness, Status: a.status, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.addr = server.Addr()
+	close(a.listens)
+	a.log.Info().Str("version", a.version).Str("instance", a.instance).Str("addr", a.addr).Msg("penstock starts")
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(); err != nil {
+			fail(err)
+		}
+	}()
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = server.Close(closing)
+		<-served
+	}()
+
+	if err := a.work(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil && cause != context.Canceled { //nolint:errorlint // the plain cancellation means that we were asked to stop
+		return cause
+	}
+	a.log.Info().Msg("penstock has stopped")
+	return nil
+}
+
+// work brings up what the consumer stands on, in order, runs it, and takes everything down in reverse.
+func (a *App) work(ctx context.Context) error {
+	pool, err := a.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+
+	conn, js, err := a.connectNATS(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+
+	client, err := newClient(a.cfg, a.log, a.registry)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := a.waitFor(ctx, "salesforce login", client.Login); err != nil {
+		return err
+	}
+
+	org := &org{client: client, log: a.log}
+	rules, err := compileRules(a.cfg)
+	if err != nil {
+		return err
+	}
+	if err := a.waitFor(ctx, "the org to match the mappings", func(ctx context.Context) error { return org.learn(ctx, rules) }); err != nil {
+		return err
+	}
+
+	service, err := a.newConsumer(pool, js, client, rules)
+	if err != nil {
+		return err
+	}
+	if err := a.waitFor(ctx, "stream "+a.cfg.Source.Stream, service.Bind); err != nil {
+		return err
+	}
+
+	refreshed := make(chan struct{})
+	go func() {
+		defer close(refreshed)
+		org.refresh(ctx, rules)
+	}()
+	defer func() { <-refreshed }()
+
+	a.phase.run(conn, service, client)
+	a.log.Info().Int("mappings", len(rules)).Str("stream", a.cfg.Source.Stream).Msg("ready")
+	err = service.Run(ctx)
+	a.phase.enter("stopping")
+	a.flush(conn)
+	return err
+}
+
+func (a *App) newConsumer(pool *pgxpool.Pool, js jetstream.JetStream, client *sfapi.Client, rules []rule) (*consumer.Consumer, error) {
+	return consumer.New(consumerConfig(a.cfg), routes(rules), consumer.Deps{
+		JetStream:   js,
+		Caller:      client,
+		Ledger:      ledger.Open{},
+		DeadLetters: deadletter.New(pool, deadletter.Options{Log: a.log, Registerer: a.registry}),
+		Pipeline:    newPipeline(a.cfg, a.log, a.registry),
+		Log:         a.log,
+		Registerer:  a.registry,
+	})
+}
+
+// flush lets the last acks reach the server: an ack that is lost costs a needless redelivery.
+func (a *App) flush(conn *nats.Conn) {
+	const flushTimeout = 2 * time.Second
+	if err := conn.FlushTimeout(flushTimeout); err != nil {
+		a.log.Warn().Err(err).Msg("the last acks may not have reached NATS")
+	}
+}
+
+func newPipeline(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer) *resilience.Pipeline {
+	r := cfg.Resilience
+	return resilience.New(resilience.Config{
+		MaxAttempts:  r.Retry.MaxAttempts,
+		InitialDelay: r.Retry.InitialDelay,
+		MaxDelay:     r.Retry.MaxDelay,
+		Breaker: resilience.Breaker{
+			FailureRate: r.Breaker.FailureRate,
+			MinCalls:    r.Breaker.MinCalls,
+			Window:      r.Breaker.Window,
+			OpenFor:     r.Breaker.OpenFor,
+			MaxOpenFor:  r.Breaker.MaxOpenFor,
+		},
+		Timeout:        cfg.Salesforce.Timeout,
+		MaxConcurrent:  cfg.Salesforce.MaxConcurrentCalls,
+		CallsPerSecond: cfg.Salesforce.CallsPerSecond,
+	}, resilience.Options{Log: log, Registerer: reg})
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"penstock/consumer/mapping"
+)
+
+// mappings checks every mapping by itself and against its neighbours, and compiles it.
+func (c *checker) mappings() {
+	if len(c.cfg.Mappings) == 0 && len(c.cfg.Queries) == 0 && c.sound("mappings", "queries") {
+		at, _ := c.src.find("mappings")
+		c.add("mappings", at, "", "there is neither a mapping nor a query", "add a mapping: see docs/configuration.md")
+	}
+	first := map[string]int{}
+	for i := range c.cfg.Mappings {
+		m, path := &c.cfg.Mappings[i], index("mappings", i)
+		if m.Name == "" && m.Subject == "" && m.Object == "" && !c.sound(path) {
+			continue // it is no mapping at all, and that has been said
+		}
+		if twin, taken := first[m.Name]; taken && m.Name != "" {
+			c.twice(join(path, "name"), join(index("mappings", twin), "name"))
+		} else {
+			first[m.Name] = i
+		}
+		c.mapping(m, path)
+		_, err := mapping.Compile(m.Rule())
+		for _, problem := range compileErrors(err) {
+			c.compile(path, problem)
+		}
+	}
+}
+
+// twice notes that a name is taken.
+func (c *checker) twice(path, other string) {
+	at, _ := c.src.find(other)
+	c.wrong(path, fmt.Sprintf("is taken by line %d", at.line), "give each a name of its own")
+}
+
+func (c *checker) mapping(m *Mapping, path string) {
+	if durable := c.cfg.Source.Durable + "-" + m.Name; len(durable) > maxNameLength {
+		c.clash(join(path, "name"), "source.durable",
+			fmt.Sprintf("makes a durable's name of %d characters, but NATS takes %d", len(durable), maxNameLength), "shorten source.durable or the mapping's name")
+	}
+	if replay := c.cfg.Replay.Subject + ".>"; m.Subject != "" && overlap(m.Subject, replay) {
+		c.clash(join(path, "subject"), "replay.subject",
+			fmt.Sprintf("matches replayed letters (%s)", replay), "replayed letters would come back as new events: narrow one of the two subjects")
+	}
+	if m.DeleteWhen == "" {
+		if at, _ := c.src.find(join(path, "on_delete")); c.src.has(join(path, "on_delete")) && c.sound(join(path, "on_delete"), join(path, "delete_when")) {
+			c.add(join(path, "on_delete"), at, "", "delete_when is missing, so no event is a deletion", `add it, for example delete_when: data.op == "delete", or remove on_delete`)
+		}
+		if len(m.Fields) == 0 {
+			c.missing(join(path, "fields"), ": without delete_when a mapping writes fields", "fields: {Name: name}")
+		}
+	}
+}
+
+// compileErrors takes what Compile joined apart.
+func compileErrors(err error) []*mapping.CompileError {
+	var one *mapping.CompileError
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*mapping.CompileError
+		for _, e := range many.Unwrap() {
+			all = append(all, compileErrors(e)...)
+		}
+		return all
+	}
+	if errors.As(err, &one) {
+		return []*mapping.CompileError{one}
+	}
+	return nil
+}
+
+// compile notes what the mapping compiler found, unless the decoder has said something about the same place already.
+func (c *checker) compile(path string, problem *mapping.CompileError) {
+	for _, key := range problem.Keys {
+		path = join(path, key)
+	}
+	for _, known := range c.list {
+		if within(known.Key, path) || within(path, known.Key) {
+			return
+		}
+	}
+	_, text := c.src.find(path)
+	if c.src.places[path].expanded {
+		c.wrong(path, "is not valid once its references are replaced", "check it with the values of the environment in place")
+		return
+	}
+	message, fix := problem.Err.Error(), "an expression may use data, ce, subject, token, headers, seq, time and omit; it compares with =="
+	if problem.Expr == "" {
+		fix = ""
+	}
+	c.add(path, c.src.inside(path, problem.Line, problem.Column), text, message, fix)
+}
+
+// queries checks that each query has a name of its own and gets every parameter that it asks for.
+func (c *checker) queries() {
+	first := map[string]int{}
+	for i := range c.cfg.Queries {
+		q, path := &c.cfg.Queries[i], index("queries", i)
+		if twin, taken := first[q.Name]; taken && q.Name != "" {
+			c.twice(join(path, "name"), join(index("queries", twin), "name"))
+		} else {
+			first[q.Name] = i
+		}
+		for _, p := range q.placeholders() {
+			if _, ok := q.Params[p]; !ok && c.sound(join(path, "params"), join(path, "soql")) {
+				c.add(join(path, "soql"), c.src.within(join(path, "soql"), ":"+p), ":"+p, fmt.Sprintf("the parameter %q has no type", p),
+					fmt.Sprintf("add it, for example params: {%s: string}", p))
+			}
+		}
+		c.atLeast(term{join(path, "max_stale"), q.MaxStale}, term{join(path, "fresh_for"), q.FreshFor}, 1, "")
+	}
+}
+
+// overlap tells whether some subject matches both patterns.
+func overlap(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		switch {
+		case as[i] == ">" || bs[i] == ">":
+			return true
+		case as[i] != bs[i] && as[i] != "*" && bs[i] != "*":
+			return false
+		}
+	}
+	return len(as) == len(bs)
+}

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+
+	"penstock/consumer/mapping"
+	"penstock/sfapi"
+)
+
+// Flow is an OAuth flow.
+type Flow string
+
+// The flows.
+const (
+	ClientCredentials Flow = "client_credentials"
+	JWTBearer         Flow = "jwt_bearer"
+)
+
+// Flows lists every Flow.
+func Flows() []Flow { return []Flow{ClientCredentials, JWTBearer} }
+
+// Level is how severe a log event is.
+type Level string
+
+// The levels.
+const (
+	LevelTrace Level = "trace"
+	LevelDebug Level = "debug"
+	LevelInfo  Level = "info"
+	LevelWarn  Level = "warn"
+	LevelError Level = "error"
+)
+
+// Levels lists every Level.
+func Levels() []Level { return []Level{LevelTrace, LevelDebug, LevelInfo, LevelWarn, LevelError} }
+
+// Format is how log events are written.
+type Format string
+
+// The formats.
+const (
+	FormatJSON    Format = "json"
+	FormatConsole Format = "console"
+)
+
+// Formats lists every Format.
+func Formats() []Format { return []Format{FormatJSON, FormatConsole} }
+
+// ParamType is the type of a query's parameter: it decides what is accepted and how it is written into the SOQL.
+type ParamType string
+
+// The types of parameters.
+const (
+	StringParam   ParamType = "string"
+	IntegerParam  ParamType = "integer"
+	NumberParam   ParamType = "number"
+	BooleanParam  ParamType = "boolean"
+	DateParam     ParamType = "date"     // YYYY-MM-DD
+	DatetimeParam ParamType = "datetime" // RFC 3339
+)
+
+// ParamTypes lists every ParamType.
+func ParamTypes() []ParamType {
+	return []ParamType{StringParam, IntegerParam, NumberParam, BooleanParam, DateParam, DatetimeParam}
+}
+
+// closedSet returns the texts that values of the type may have, nil if any text will do.
+func closedSet(t reflect.Type) []string {
+	switch t {
+	case reflect.TypeFor[Flow]():
+		return texts(Flows())
+	case reflect.TypeFor[sfapi.Class]():
+		return texts(sfapi.Classes())
+	case reflect.TypeFor[Level]():
+		return texts(Levels())
+	case reflect.TypeFor[Format]():
+		return texts(Formats())
+	case reflect.TypeFor[ParamType]():
+		return texts(ParamTypes())
+	case reflect.TypeFor[mapping.Events]():
+		return texts(mapping.EventKinds())
+	case reflect.TypeFor[mapping.Ordering]():
+		return texts(mapping.Orderings())
+	}
+	return nil
+}
+
+func texts[S ~string](set []S) []string {
+	list := make([]string, len(set))
+	for i, s := range set {
+		list[i] = string(s)
+	}
+	return list
+}
+
+// choice joins words as a person would: a, b or c.
+func choice(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}

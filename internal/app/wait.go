@@ -1,0 +1,117 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	"github.com/nats-io/nats.go"
+
+	"penstock/consumer"
+	"penstock/internal/ops"
+	"penstock/sfapi"
+)
+
+// How long the start waits before it tries a dependency again.
+const (
+	firstWait = time.Second
+	maxWait   = 30 * time.Second
+)
+
+// waitFor tries until it works or ctx ends. What is waited for shows in the log, in /status and in /readyz.
+func (a *App) waitFor(ctx context.Context, what string, try func(context.Context) error) error {
+	a.phase.enter("waiting for " + what)
+	retry := retrypolicy.NewBuilder[any]().
+		WithMaxAttempts(-1).
+		WithBackoff(firstWait, maxWait).
+		WithJitterFactor(.1).
+		AbortIf(func(any, error) bool { return ctx.Err() != nil }).
+		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
+			a.phase.enter(fmt.Sprintf("waiting for %s: %v", what, e.LastError()))
+			a.log.Warn().Err(e.LastError()).Dur("delay", e.Delay).Msg("waiting for " + what)
+		}).
+		Build()
+	return failsafe.With(retry).WithContext(ctx).Run(func() error { return try(ctx) })
+}
+
+// phase is how far the instance is, for /readyz and /status.
+type phase struct {
+	mu      sync.Mutex
+	name    string
+	since   time.Time
+	conn    *nats.Conn // nil until it runs
+	service *consumer.Consumer
+	client  *sfapi.Client
+}
+
+func (p *phase) enter(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.name != name {
+		p.name, p.since = name, time.Now()
+	}
+}
+
+func (p *phase) run(conn *nats.Conn, service *consumer.Consumer, client *sfapi.Client) {
+	p.enter("running")
+	p.mu.Lock()
+	p.conn, p.service, p.client = conn, service, client
+	p.mu.Unlock()
+}
+
+// readiness is true once the start is over and while NATS is connected.
+func (p *phase) readiness() ops.Readiness {
+	p.mu.Lock()
+	name, conn, service := p.name, p.conn, p.service
+	p.mu.Unlock()
+	r := ops.Readiness{Gate: []string{}}
+	if service == nil || name != "running" {
+		r.Reason = name
+		return r
+	}
+	for _, c := range service.Closures() {
+		r.Gate = append(r.Gate, string(c.Reason))
+	}
+	if r.Ready = conn.IsConnected(); !r.Ready {
+		r.Reason = "NATS is not connected"
+	}
+	return r
+}
+
+// Status is the body of /status.
+type Status struct {
+	Version  string           `json:"version"`
+	Instance string           `json:"instance"`
+	Phase    string           `json:"phase"`
+	Since    time.Time        `json:"since"` // of the phase
+	NATS     string           `json:"nats,omitempty"`
+	API      *APIUsage        `json:"api,omitempty"`      // absent until Salesforce has told
+	Consumer *consumer.Status `json:"consumer,omitempty"` // absent until it runs
+}
+
+// APIUsage is what Salesforce last said about the org's daily API requests.
+type APIUsage struct {
+	Used       int       `json:"used"`
+	Allocation int       `json:"allocation"`
+	At         time.Time `json:"at"`
+}
+
+func (a *App) status() any {
+	a.phase.mu.Lock()
+	s := Status{Version: a.version, Instance: a.instance, Phase: a.phase.name, Since: a.phase.since}
+	conn, service, client := a.phase.conn, a.phase.service, a.phase.client
+	a.phase.mu.Unlock()
+	if service == nil {
+		return s
+	}
+	s.NATS = conn.Status().String()
+	if usage := client.Usage(); usage.Known {
+		s.API = &APIUsage{Used: usage.Used, Allocation: usage.Allocation, At: usage.At}
+	}
+	status := service.Status()
+	s.Consumer = &status
+	return s
+}
