@@ -13,6 +13,7 @@ import (
 
 const (
 	pullWait  = 5 * time.Second        // how long a pull waits for messages on a quiet stream
+	pullBeat  = 500 * time.Millisecond // how often the server says that a pull is alive; two missing ones end it
 	pullGrace = 100 * time.Millisecond // how long a stopping pull listens for messages that are already on their way
 	chunkSize = 200                    // messages that are looked up, mapped and queued together
 	retryPull = time.Second            // pause after a pull that failed
@@ -57,7 +58,7 @@ func (in *intake) pull(ctx, work context.Context, n int, bytes int64) (int, erro
 	// The request has a deadline of its own and does not end with ctx, since messages may be on their way already.
 	request, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
 	defer cancel()
-	msgs, err := durable.Fetch(n, jetstream.FetchContext(request), jetstream.FetchMaxBytes(in.pullBytes(bytes)))
+	msgs, err := durable.Fetch(n, jetstream.FetchContext(request), jetstream.FetchHeartbeat(pullBeat), jetstream.FetchMaxBytes(in.pullBytes(bytes)))
 	if err != nil {
 		return 0, err
 	}
@@ -72,7 +73,12 @@ func (in *intake) pull(ctx, work context.Context, n int, bytes int64) (int, erro
 	if ctx.Err() != nil {
 		in.abandon(msgs.Messages(), cancel)
 	}
-	return got, ignoreQuiet(msgs.Error())
+	err = msgs.Error()
+	if errors.Is(err, jetstream.ErrNoHeartbeat) && got > 0 {
+		// The server has sent all it was asked for, but the client swallowed some of it (see findSwallowed) and waits on.
+		return got, nil
+	}
+	return got, ignoreQuiet(err)
 }
 
 // pullBytes bounds one request. It may not be smaller than the largest message, which would never be delivered then.

@@ -148,7 +148,7 @@ func TestWhatMayWorkLaterIsRetriedAndRecorded(t *testing.T) {
 		attempts int
 		written  int
 	}{
-		"until it works":                      {2, deadletter.Recovered, 2, 2},
+		"until it works":                       {2, deadletter.Recovered, 2, 2},
 		"until the attempts of it are used up": {3, deadletter.Dead, 3, 1},
 	}
 	for name, tt := range tests {

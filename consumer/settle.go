@@ -136,8 +136,12 @@ func (c *Consumer) report(outcomes []outcome) {
 		if k.verdict == Dead {
 			line = c.log.Warn()
 		}
-		line.Str("mapping", k.mapping).Str("verdict", string(k.verdict)).Str("class", k.class).Str("code", k.code).
+		line = line.Str("mapping", k.mapping).Str("verdict", string(k.verdict)).Str("class", k.class).Str("code", k.code).
 			Int("messages", groups[k]).Uint64("first_seq", o.event.ref.Sequence).Int("attempts", o.event.attempts+1).
-			Str("request_id", o.failure.reqID).Str("error", o.failure.text).Msg("not applied")
+			Str("error", o.failure.text)
+		if o.failure.reqID != "" {
+			line.Str("request_id", o.failure.reqID)
+		}
+		line.Msg("not applied")
 	}
 }

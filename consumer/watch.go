@@ -12,78 +12,90 @@ import (
 	"penstock/deadletter"
 )
 
-// scanLimit is how many messages one look for swallowed ones reads at most.
-const scanLimit = 500
+// scanLimit is how many messages one look for swallowed ones reads at most, a few seconds' worth.
+const scanLimit = 20_000
 
 // watch reads the durable's state now and then: for the lag, for where a deleted durable would have to go on, and for
 // messages that the client never hands over.
 func (c *Consumer) watch(ctx, work context.Context, r *route) {
-	ticker := time.NewTicker(c.cfg.LagInterval)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		if err := c.look(ctx, work, r); err != nil && ctx.Err() == nil {
-			c.log.Debug().Err(err).Str("mapping", r.Name).Msg("the durable's state cannot be read")
-		}
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
+		suspicious, err := c.look(ctx, work, r)
+		if err != nil && ctx.Err() == nil {
+			c.log.Debug().Err(err).Str("mapping", r.Name).Msg("the durable's state cannot be read")
+		}
+		pause := c.cfg.LagInterval
+		if suspicious {
+			pause /= 5
+		}
+		timer.Reset(pause)
 	}
 }
 
-func (c *Consumer) look(ctx, work context.Context, r *route) error {
+// look reads the state once. It is suspicious that messages are in flight and none of them is here: either another
+// instance has them, or nobody.
+func (c *Consumer) look(ctx, work context.Context, r *route) (suspicious bool, err error) {
 	r.mu.Lock()
 	durable, before, epoch := r.consumer, r.floor, r.epoch
 	r.mu.Unlock()
 	info, err := durable.Info(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.mu.Lock()
 	r.lag = info.NumPending + uint64(max(0, info.NumAckPending))
 	r.floor = info.AckFloor.Stream
+	from := max(r.scanned, r.floor)
+	unfinished := r.scanned > 0
+	suspicious = info.NumAckPending > 0 && len(r.held) == 0
 	r.mu.Unlock()
-	if info.NumAckPending > 0 && info.AckFloor.Stream == before {
-		return c.findSwallowed(ctx, work, r, epoch, info)
+	if info.NumAckPending == 0 || (info.AckFloor.Stream != before && !unfinished) {
+		return suspicious, nil
 	}
-	return nil
+	scanned, err := c.findSwallowed(ctx, work, r, epoch, info, from)
+	r.mu.Lock()
+	if r.epoch == epoch {
+		r.scanned = scanned
+	}
+	r.mu.Unlock()
+	return suspicious, err
 }
 
 // findSwallowed looks for messages without a body and with a Status header. The client takes them for the server's own
 // words and drops them, or ends the pull, so they would be delivered and dropped for ever, holding back the ack floor.
-func (c *Consumer) findSwallowed(ctx, work context.Context, r *route, epoch int64, info *jetstream.ConsumerInfo) error {
+// It reads everything between the floor and what has been delivered, over several looks if that is much. What it finds
+// is found again by the next round until the floor has passed it, in case a termination is lost. It returns where the
+// next look goes on, 0 if the round is over.
+func (c *Consumer) findSwallowed(ctx, work context.Context, r *route, epoch int64, info *jetstream.ConsumerInfo, seq uint64) (uint64, error) {
 	stream, err := c.deps.JetStream.Stream(ctx, c.cfg.Stream)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	seq := max(r.scanned, info.AckFloor.Stream) + 1
-	clean := true
 	for range scanLimit {
-		if seq > info.Delivered.Stream {
-			return nil
-		}
-		raw, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(r.Subject))
+		raw, err := stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(r.Subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
+			return 0, nil
 		}
 		if err != nil {
-			return fmt.Errorf("read message %d of stream %s: %w", seq, c.cfg.Stream, err)
+			return 0, fmt.Errorf("read the message after %d of stream %s: %w", seq, c.cfg.Stream, err)
 		}
 		if raw.Sequence > info.Delivered.Stream {
-			return nil
+			return 0, nil
 		}
 		if len(raw.Data) == 0 && raw.Header.Get(statusHeader) != "" && !r.holds(raw.Sequence) {
-			clean = false // found again until the floor has passed it, in case the termination is lost
 			if err := c.burySwallowed(work, r, epoch, info.Name, raw); err != nil {
-				return err
+				return 0, err
 			}
 		}
-		if seq = raw.Sequence + 1; clean {
-			r.scanned = raw.Sequence
-		}
+		seq = raw.Sequence
 	}
-	return nil
+	return seq, nil
 }
 
 // burySwallowed commits the dead letter of a message that was never handed over, and terminates it by its sequence.

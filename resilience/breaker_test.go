@@ -156,6 +156,21 @@ func TestOpenTimesGrowUntilTheBreakerCloses(t *testing.T) {
 	})
 }
 
+func TestTheSpreadEndsAtMaxOpenFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := once(resilience.Config{Breaker: fragile}, resilience.Options{Rand: steady(0.999)})
+		trip(t, p, errSystem)
+		for range 4 {
+			time.Sleep(p.OpenFor())
+			_ = p.Do(t.Context(), fails(errSystem), nil)
+		}
+		if got := p.OpenFor(); got != fragile.MaxOpenFor {
+			t.Fatalf("open for %v", got)
+		}
+	})
+}
+
 func TestOpenTimesAreSpreadAndObeyRetryAfter(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -172,7 +187,6 @@ func TestOpenTimesAreSpreadAndObeyRetryAfter(t *testing.T) {
 		"a wish longer than max_open":    {2 * time.Hour, 0, 2 * time.Hour, 2 * time.Hour},
 		"a wish that cannot be meant":    {1000 * day, 0, day, day},
 		"a wish of the past is no wish":  {-time.Hour, 0, time.Minute, time.Minute},
-		"the spread ends at MaxOpenFor":  {299 * time.Second, 0.999, 328 * time.Second, 329 * time.Second},
 		"the longest wish is spread too": {1000 * day, 0.999, day, day + day/10},
 	}
 	for name, tt := range tests {
@@ -283,6 +297,24 @@ func TestOldFailuresFallOutOfTheWindow(t *testing.T) {
 	})
 }
 
+func TestCallsThatTheirCallerEndedProveNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := once(resilience.Config{Breaker: fragile}, resilience.Options{})
+		for range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_ = p.Do(ctx, func(ctx context.Context) (open, err error) {
+				<-ctx.Done()
+				return nil, errSystem // a client may well say that the link broke
+			}, nil)
+			cancel()
+		}
+		if p.State() != resilience.Closed {
+			t.Fatal("impatient callers opened the breaker")
+		}
+	})
+}
+
 // Any history of calls and pauses leaves a breaker that lets a healthy service through again.
 func TestNoHistoryLocksTheBreaker(t *testing.T) {
 	t.Parallel()
@@ -328,10 +360,10 @@ func TestAnOpenBreakerBetweenAttemptsKeepsTheCause(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := resilience.New(
 				resilience.Config{Breaker: resilience.Breaker{MinCalls: 1}},
-				resilience.Options{Rand: steady(0)})
+				resilience.Options{Rand: steady(0.5)})
 			began := time.Now()
 			r := refused(t, p.Do(t.Context(), fails(errSystem), nil), resilience.BreakerOpen, errSystem)
-			if r.After != time.Minute || time.Since(began) != 0 {
+			if r.After != 63*time.Second || time.Since(began) != 0 {
 				t.Fatalf("told to come back after %v, having waited %v for nothing", r.After, time.Since(began))
 			}
 		})
@@ -347,6 +379,26 @@ func TestAnOpenBreakerBetweenAttemptsKeepsTheCause(t *testing.T) {
 			refused(t, wait(), resilience.BreakerOpen, cause)
 			if n != 1 {
 				t.Fatalf("%d calls", n)
+			}
+		})
+	})
+	t.Run("while somebody else's probe is under way", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p := resilience.New(
+				resilience.Config{Breaker: resilience.Breaker{MinCalls: 4, OpenFor: time.Second}},
+				resilience.Options{Rand: steady(0)})
+			began, cause, n := time.Now(), &fault{class: "transient", after: 5 * time.Second}, 0
+			wait := start(t.Context(), p, counted(&n, fails(cause)))
+			trip(t, p, errSystem)
+			time.Sleep(p.OpenFor())
+			probe := start(t.Context(), p, in(20*time.Second, works))
+			refused(t, wait(), resilience.BreakerOpen, cause)
+			if n != 1 || time.Since(began) != 5*time.Second {
+				t.Errorf("%d calls, refused after %v", n, time.Since(began))
+			}
+			if err := probe(); err != nil {
+				t.Error(err)
 			}
 		})
 	})

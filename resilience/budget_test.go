@@ -84,6 +84,11 @@ func TestTokensOfASilentService(t *testing.T) {
 					resilience.Config{Breaker: resilience.Breaker{MinCalls: 1000}},
 					resilience.Options{Registerer: reg})
 				for range 50 {
+					if err := p.Do(t.Context(), works, nil); err != nil { // brings nothing into a full bucket
+						t.Fatal(err)
+					}
+				}
+				for range 50 {
 					_ = p.Do(t.Context(), fails(tt.err), nil)
 				}
 				if got := value(t, reg, "penstock_call_retries_total", "scheduled"); got != tt.retries {

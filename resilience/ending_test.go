@@ -242,17 +242,29 @@ func TestWhatTheCallSaidWhenTheContextEndsCounts(t *testing.T) {
 	}
 }
 
+// The last exchange worked, and every part has its answer.
 func TestOpenPartsAreNoErrorWhenTheirRetryIsDeclined(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		p := resilience.New(resilience.Config{}, resilience.Options{Rand: steady(0.5)})
-		ctx, cancel := context.WithCancel(t.Context())
-		n := 0
-		halfDone := func(context.Context) (open, err error) { return errTransient, nil }
-		if err := p.Do(ctx, counted(&n, halfDone), func(time.Duration) { cancel() }); err != nil || n != 1 {
-			t.Fatalf("got %v after %d calls: every part has its answer", err, n)
-		}
-	})
+	tests := map[string]func(t *testing.T, p *resilience.Pipeline, cancel func()){
+		"because the context has ended":  func(_ *testing.T, _ *resilience.Pipeline, cancel func()) { cancel() },
+		"because the breaker has opened": func(t *testing.T, p *resilience.Pipeline, _ func()) { trip(t, p, errSystem) },
+	}
+	for name, meanwhile := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := resilience.New(resilience.Config{}, resilience.Options{Rand: steady(0.5)})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				n := 0
+				halfDone := func(context.Context) (open, err error) { return errTransient, nil }
+				err := p.Do(ctx, counted(&n, halfDone), func(time.Duration) { meanwhile(t, p, cancel) })
+				if err != nil || n != 1 {
+					t.Fatalf("got %v after %d calls", err, n)
+				}
+			})
+		})
+	}
 }
 
 func TestRefusalsSayWhy(t *testing.T) {

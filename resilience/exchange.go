@@ -24,8 +24,7 @@ const (
 	atSlots         // waiting for a slot
 	atBreaker       // asking the breaker
 	atCall          // being made
-	atAnswer        // answered, and waiting for nothing
-	atDelay         // waiting before a retry
+	atAnswer        // answered, or waiting before a retry
 )
 
 // exchange is the state of one Do, touched by its goroutine only. failsafe-go forgets the failure when something else ends
@@ -132,7 +131,6 @@ func (x *exchange) delay() time.Duration {
 }
 
 func (x *exchange) scheduled(delay time.Duration) {
-	x.at = atDelay
 	x.p.metrics.retries[retryScheduled].Inc()
 	x.p.log.Debug().Err(x.cause()).Int("attempt", x.attempts).Dur("delay", delay).Msg("call will be retried")
 	if x.waiting != nil {
@@ -193,7 +191,7 @@ func (s step) Apply(next run) run {
 // doubled returns base * 2^n, at most limit.
 func doubled(base, limit time.Duration, n int) time.Duration {
 	for range n {
-		if base >= limit/2 {
+		if base > limit/2 {
 			return limit
 		}
 		base *= 2

@@ -278,15 +278,14 @@ func (c *Client) mask(s scope, message string) string {
 	for _, secret := range c.auth.secrets() {
 		secrets.add(secret)
 	}
-	values := secrets.list()
+	var sent []string
 	if s.values != nil {
-		sent, ok := s.values()
-		if !ok {
+		var ok bool
+		if sent, ok = s.values(); !ok {
 			return "message withheld: a record that was sent is not JSON"
 		}
-		values = append(values, sent...)
 	}
-	return mask(message, values)
+	return mask(message, sent, secrets.list())
 }
 
 var (

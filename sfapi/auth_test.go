@@ -2,16 +2,10 @@ package sfapi
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -157,28 +151,6 @@ func TestLoginSignsAnAssertion(t *testing.T) {
 	}
 }
 
-func TestAudienceFollowsTheKindOfOrg(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct{ login, audience, want string }{
-		"production": {"https://acme.my.salesforce.com", "", "https://login.salesforce.com"},
-		"a sandbox":  {"https://acme--dev.sandbox.my.salesforce.com", "", "https://test.salesforce.com"},
-		"test":       {"https://test.salesforce.com", "", "https://test.salesforce.com"},
-		"configured": {"https://acme.my.salesforce.com", "https://acme.my.site.com", "https://acme.my.site.com"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			u, err := parseLogin(tt.login)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := (Credentials{Audience: tt.audience}).audience(u); got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestManyCallersOneLogin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -302,6 +274,28 @@ func TestARefusedLoginIsRememberedForAWhile(t *testing.T) {
 	})
 }
 
+// A token that was refused and could not be replaced is not tried again: that would cost a call to learn nothing.
+func TestARefusedTokenIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := &fakeOrg{}
+		c := o.client(t)
+		if err := upsertOne(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		o.expire()
+		o.login = func(int, url.Values) *http.Response { return refusedLogin(400, "inactive_user", "") }
+		for range 10 {
+			if got := failed(t, upsertOne(t.Context(), c)); got.Op != opToken || got.Code != "INACTIVE_USER" {
+				t.Errorf("got %+v", got)
+			}
+		}
+		if logins, calls := o.counts(); logins != 2 || calls != 2 {
+			t.Errorf("%d logins, %d calls, want 2 of each", logins, calls)
+		}
+	})
+}
+
 func TestTokensThatDoNotLastAreNotReplacedForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -376,288 +370,5 @@ func TestA401IsAnsweredByOneNewToken(t *testing.T) {
 				t.Error("the refused call or the logins are not counted")
 			}
 		})
-	}
-}
-
-// Every row of Salesforce's login errors, and what else a token endpoint can answer.
-func TestLoginErrors(t *testing.T) {
-	t.Parallel()
-	oauth := func(code, description string) string {
-		return fmt.Sprintf(`{"error":%q,"error_description":%q}`, code, description)
-	}
-	tests := map[string]struct {
-		status    int
-		mediaType string
-		body      string
-		class     Class
-		code      string
-	}{
-		"the app is not approved for the user": {400, "", oauth("invalid_grant", "user hasn't approved this consumer"), Auth, "INVALID_GRANT"},
-		"the audience is wrong":                {400, "", oauth("invalid_grant", "audience is invalid"), Auth, "INVALID_GRANT"},
-		"there is no Run As user":              {400, "", oauth("invalid_grant", "no client credentials user enabled"), Auth, "INVALID_GRANT"},
-		"the host is not the My Domain":        {400, "", oauth("invalid_grant", "request not supported on this domain"), Auth, "INVALID_GRANT"},
-		"the user is not admitted":             {400, "", oauth("invalid_app_access", "user is not admin approved to access this app"), Auth, "INVALID_APP_ACCESS"},
-		"the consumer key is wrong":            {400, "", oauth("invalid_client_id", "client identifier invalid"), Auth, "INVALID_CLIENT_ID"},
-		"the secret is wrong":                  {401, "", oauth("invalid_client", "invalid client credentials"), Auth, "INVALID_CLIENT"},
-		"the flow is off":                      {400, "", oauth("unsupported_grant_type", "grant type not supported"), Auth, "UNSUPPORTED_GRANT_TYPE"},
-		"the user is inactive":                 {400, "", oauth("inactive_user", ""), Auth, "INACTIVE_USER"},
-		"too many logins":                      {400, "", oauth("rate_limit_exceeded", ""), System, "RATE_LIMIT_EXCEEDED"},
-		"a hiccup":                             {400, "", oauth("unknown_error", "retry your request"), System, "UNKNOWN_ERROR"},
-		"an error nobody knows":                {400, "", oauth("brand_new", ""), Auth, "BRAND_NEW"},
-		"an error under 503":                   {503, "", oauth("invalid_grant", ""), System, "INVALID_GRANT"},
-		"maintenance":                          {503, "text/html", "<html>We are down for maintenance.</html>", System, "HTML_ANSWER"},
-		"maintenance under 200":                {200, "text/html", "<html>We are down for maintenance.</html>", System, "HTML_ANSWER"},
-		"a proxy's 403":                        {403, "text/plain", "access denied", System, "HTTP_403"},
-		"nothing":                              {503, "", "", System, "HTTP_503"},
-		"a wrong path":                         {404, "", "{}", System, "HTTP_404"},
-		"a redirect":                           {302, "", "", System, "HTTP_302"},
-		"no token":                             {200, "", `{"instance_url":"https://acme.my.salesforce.com"}`, System, "UNREADABLE_ANSWER"},
-		"no instance":                          {200, "", `{"access_token":"00Dx!y"}`, System, "UNREADABLE_ANSWER"},
-		"a token with a line break":            {200, "", `{"access_token":"00Dx\ny","instance_url":"https://acme.my.salesforce.com"}`, System, "UNREADABLE_ANSWER"},
-		"an instance without TLS":              {200, "", `{"access_token":"00Dx!y","instance_url":"http://acme.my.salesforce.com"}`, System, "UNTRUSTED_INSTANCE"},
-		"an instance elsewhere":                {200, "", `{"access_token":"00Dx!y","instance_url":"https://salesforce.com.example.org"}`, System, "UNTRUSTED_INSTANCE"},
-	}
-	_, file := newKey(t)
-	for name, tt := range tests {
-		for _, flow := range Flows() {
-			t.Run(name+", "+string(flow), func(t *testing.T) {
-				t.Parallel()
-				change := func(*Config) {}
-				if flow == JWTBearer {
-					change = func(cfg *Config) {
-						cfg.Auth = Credentials{Flow: flow, ClientID: "consumer-key", Username: "sync@acme.example", PrivateKeyFile: file}
-					}
-				}
-				c, o := setup(t, reply(200, "", "[]"), change)
-				o.token = reply(tt.status, tt.mediaType, tt.body)
-				got := failed(t, c.Login(t.Context()))
-				if got.Op != opToken || got.Kind != tt.class || got.Code != tt.code || got.Status != tt.status || got.Ambiguous || got.Bisect || got.After <= 0 {
-					t.Errorf("got %+v", got)
-				}
-				if n := o.counter("penstock_calls_total", "kind=token", "outcome="+string(tt.class)); n != 1 {
-					t.Errorf("the login was counted %v times as %s", n, tt.class)
-				}
-			})
-		}
-	}
-}
-
-// No error shows a secret, whatever the server sends back.
-func TestErrorsShowNoSecrets(t *testing.T) {
-	t.Parallel()
-	const token = "00Dxx0000000001!AQ.token-1"
-	c, o := setup(t, func(w http.ResponseWriter, r *http.Request) {
-		reply(400, "", fmt.Sprintf(`[{"errorCode":"BAD_REQUEST","message":"header %s"}]`, r.Header.Get("Authorization")))(w, r)
-	})
-	var assertion string
-	check := func(err error) {
-		t.Helper()
-		for e := err; e != nil; e = errors.Unwrap(e) {
-			for _, secret := range []string{token, "s3cr3t-of-the-app", assertion} {
-				if secret != "" && strings.Contains(e.Error(), secret) {
-					t.Errorf("%q is in %v", secret, e)
-				}
-			}
-		}
-	}
-	check(failed(t, upsertOne(t.Context(), c)))
-
-	echo := func(w http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		form, _ := url.ParseQuery(string(b))
-		assertion = form.Get("assertion")
-		reply(400, "", fmt.Sprintf(`{"error":"invalid_client","error_description":"%s %s in %s"}`, form.Get("client_secret"), assertion, b))(w, r)
-	}
-	_, file := newKey(t)
-	for _, auth := range []Credentials{c.cfg.Auth, {Flow: JWTBearer, ClientID: "k", Username: "u", PrivateKeyFile: file}} {
-		for _, handler := range []http.HandlerFunc{echo, reply(500, "text/plain", "client_secret=s3cr3t-of-the-app"), hijack(t, "client_secret=s3cr3t-of-the-app\r\n\r\n")} {
-			o.token = handler
-			cfg := c.cfg
-			cfg.Auth = auth
-			fresh, err := New(cfg, Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			check(failed(t, fresh.Login(t.Context())))
-			fresh.Close()
-		}
-	}
-	if assertion == "" {
-		t.Error("no assertion was echoed")
-	}
-}
-
-func TestATokenIsSentNowhereElse(t *testing.T) {
-	t.Parallel()
-	other, _ := setup(t, func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") })
-	elsewhere := other.cfg.LoginURL
-	c, o := setup(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, elsewhere+r.URL.Path, http.StatusTemporaryRedirect)
-	})
-	if got := failed(t, upsertOne(t.Context(), c)); got.Code != "HTTP_307" || got.Kind != System {
-		t.Errorf("got %+v", got)
-	}
-	o.token = func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, elsewhere+tokenPath, http.StatusTemporaryRedirect)
-	}
-	fresh, err := New(c.cfg, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fresh.Close()
-	if got := failed(t, fresh.Login(t.Context())); got.Code != "HTTP_307" || got.Kind != System {
-		t.Errorf("got %+v", got)
-	}
-}
-
-func TestInstanceURLIsChecked(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		login, instance string
-		ok              bool
-	}{
-		"the My Domain":              {"https://acme.my.salesforce.com", "https://acme.my.salesforce.com", true},
-		"with a slash":               {"https://acme.my.salesforce.com", "https://acme.my.salesforce.com/", true},
-		"behind the common login":    {"https://login.salesforce.com", "https://acme.my.salesforce.com", true},
-		"a gateway of one's own":     {"https://sf.acme.example:8443", "https://sf.acme.example:8443", true},
-		"this machine, from itself":  {"http://127.0.0.1:1", "http://localhost:2", true},
-		"this machine, from outside": {"https://acme.my.salesforce.com", "http://127.0.0.1:2", false},
-		"no TLS":                     {"https://acme.my.salesforce.com", "http://acme.my.salesforce.com", false},
-		"another company":            {"https://acme.my.salesforce.com", "https://evil.example", false},
-		"a look-alike":               {"https://acme.my.salesforce.com", "https://evilsalesforce.com", false},
-		"another port":               {"https://acme.my.salesforce.com", "https://acme.my.salesforce.com:8443", false},
-		"a user":                     {"https://acme.my.salesforce.com", "https://x@acme.my.salesforce.com", false},
-		"a path":                     {"https://acme.my.salesforce.com", "https://acme.my.salesforce.com/x", false},
-		"a query":                    {"https://acme.my.salesforce.com", "https://acme.my.salesforce.com?x", false},
-		"no host":                    {"https://acme.my.salesforce.com", "acme.my.salesforce.com", false},
-		"no URL":                     {"https://acme.my.salesforce.com", "https://%", false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			login, err := parseLogin(tt.login)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := trusted(tt.instance, login)
-			if (err == nil) != tt.ok || tt.ok && got != strings.TrimSuffix(tt.instance, "/") {
-				t.Errorf("got %q, %v", got, err)
-			}
-		})
-	}
-}
-
-func TestARotatedKeyIsReadAtTheNextLogin(t *testing.T) {
-	t.Parallel()
-	oldKey, file := newKey(t)
-	c, o := setup(t, reply(401, "", expired), func(cfg *Config) {
-		cfg.Auth = Credentials{Flow: JWTBearer, ClientID: "k", Username: "u", PrivateKeyFile: file}
-	})
-	key := oldKey
-	o.token = func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm()
-		if _, err := jwt.Parse(r.PostForm.Get("assertion"), func(*jwt.Token) (any, error) { return &key.PublicKey, nil }, jwt.WithValidMethods([]string{"RS256"})); err != nil {
-			t.Errorf("login %d: %v", o.logins.Load(), err)
-		}
-		o.grant(w, o.logins.Load())
-	}
-	if err := c.Login(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	fresh, _ := rsa.GenerateKey(rand.Reader, minKeyBits)
-	writeKey(t, file, fresh)
-	key = fresh
-	_ = upsertOne(t.Context(), c) // 401, and so a login
-	if n := o.logins.Load(); n != 2 {
-		t.Errorf("%d logins, want 2", n)
-	}
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
-	if got := failed(t, upsertOne(t.Context(), c)); got.Code != codeCredentials || got.Kind != Auth || !errors.Is(got, os.ErrNotExist) {
-		t.Errorf("without a key: %+v", got)
-	}
-}
-
-func TestNewNamesEveryProblem(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	empty, noKey, weak := filepath.Join(dir, "empty"), filepath.Join(dir, "nokey"), filepath.Join(dir, "weak")
-	write(t, empty, " \n")
-	write(t, noKey, "not a key")
-	small, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeKey(t, weak, small)
-	good := Config{LoginURL: "https://acme.my.salesforce.com", APIVersion: "66.0", Auth: Credentials{ClientID: "x", ClientSecret: "y"}}
-	jwtWith := func(file string) func(*Config) {
-		return func(c *Config) {
-			c.Auth = Credentials{Flow: JWTBearer, ClientID: "x", Username: "u", PrivateKeyFile: file}
-		}
-	}
-	tests := map[string]struct {
-		change func(*Config)
-		want   []string
-	}{
-		"no login url":         {func(c *Config) { c.LoginURL = "" }, []string{"login url"}},
-		"plain http":           {func(c *Config) { c.LoginURL = "http://acme.my.salesforce.com" }, []string{"https"}},
-		"a path":               {func(c *Config) { c.LoginURL = "https://acme.my.salesforce.com/services" }, []string{"nothing after the host"}},
-		"a version with v":     {func(c *Config) { c.APIVersion = "v66.0" }, []string{"api version"}},
-		"a class that is none": {func(c *Config) { c.ErrorClasses = map[string]Class{"X": "fatal"} }, []string{"error class of X"}},
-		"a negative timeout":   {func(c *Config) { c.Timeout = -1 }, []string{"negative"}},
-		"no secret":            {func(c *Config) { c.Auth.ClientSecret = "" }, []string{"either client secret"}},
-		"two secrets":          {func(c *Config) { c.Auth.ClientSecretFile = empty }, []string{"either client secret"}},
-		"an empty secret":      {func(c *Config) { c.Auth.ClientSecret, c.Auth.ClientSecretFile = "", empty }, []string{"is empty"}},
-		"a missing secret":     {func(c *Config) { c.Auth.ClientSecret, c.Auth.ClientSecretFile = "", filepath.Join(dir, "none") }, []string{"no such file"}},
-		"an unknown flow":      {func(c *Config) { c.Auth.Flow = "password" }, []string{`"password" is none of`}},
-		"jwt without parts":    {func(c *Config) { c.Auth = Credentials{Flow: JWTBearer} }, []string{"client id", "username", "private key file"}},
-		"a key that is none":   {jwtWith(noKey), []string{"not in PEM form"}},
-		"a weak key":           {jwtWith(weak), []string{"at least 2048 bits"}},
-		"no key file":          {jwtWith(filepath.Join(dir, "none")), []string{"no such file"}},
-		"several at once":      {func(c *Config) { c.LoginURL, c.APIVersion, c.Auth.ClientID = "", "", "" }, []string{"login url", "api version", "client id"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cfg := good
-			tt.change(&cfg)
-			_, err := New(cfg, Options{})
-			if err == nil {
-				t.Fatal("no error")
-			}
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q is not in: %v", want, err)
-				}
-			}
-		})
-	}
-	if _, err := New(good, Options{}); err != nil {
-		t.Errorf("the good one: %v", err)
-	}
-}
-
-// newKey returns a key and a file that holds it.
-func newKey(t *testing.T) (*rsa.PrivateKey, string) {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, minKeyBits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "key.pem")
-	writeKey(t, file, key)
-	return key, file
-}
-
-func writeKey(t *testing.T, file string, key *rsa.PrivateKey) {
-	t.Helper()
-	write(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
-}
-
-func write(t *testing.T, file, content string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -208,6 +208,8 @@ var refinements = []refinement{
 	{text: "system.limitexception", rule: rule{class: Transient, shrink: true, alone: true}},
 	{text: "too many batch retries", rule: rule{class: Transient, shrink: true, alone: true}},
 	{text: "foreign key external id", rule: rule{class: Dependency}},
+	// The key field of the URI, not a field of a record.
+	{codes: []string{"INVALID_FIELD"}, text: "field name provided, ", rule: rule{class: Permanent, whole: true}},
 	// Two writers inserted the same new key: the next upsert finds the record.
 	{text: "duplicate value found: {key} ", rule: rule{class: Transient}},
 	// The key stood twice in one request: sent apart, both rows pass.

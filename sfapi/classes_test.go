@@ -99,6 +99,7 @@ func TestMessageRefinesTheClass(t *testing.T) {
 		"a server fault, one record":       {"UNKNOWN_EXCEPTION", "An unexpected error occurred.", false, 200, want{class: Transient, tries: 3}},
 		"an Apex error":                    {"APEX_ERROR", "System.NullPointerException", false, 200, want{class: Transient, tries: 2}},
 		"a limit":                          {"LIMIT_EXCEEDED", "", false, 200, want{class: Transient, tries: 2, shrink: true}},
+		"a key field that is none":         {"INVALID_FIELD", "Field name provided, Name does not match an External ID, Salesforce Id, or indexed field for Account", true, 200, want{class: Permanent}},
 		"malformed JSON":                   {"JSON_PARSER_ERROR", "", true, 200, want{class: Permanent, bisect: true}},
 		"malformed JSON alone":             {"JSON_PARSER_ERROR", "", true, 1, want{class: Permanent}},
 		"a wrong object":                   {"INVALID_TYPE", "", true, 200, want{class: Permanent}},

@@ -72,7 +72,7 @@ const name = `(?:[A-Za-z][\w.]*|[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?)`
 var closing = map[rune]string{'"': `"`, '\'': `'`, '“': `”`, '‘': `’`}
 
 // mask returns a message in one line without data: the values that were sent, and whatever looks like data.
-func mask(message string, values []string) string {
+func mask(message string, values ...[]string) string {
 	m := &masking{text: oneLine(message)}
 	if len(m.text) > maxRaw {
 		m.text = m.text[:maxRaw]
@@ -82,7 +82,9 @@ func mask(message string, values []string) string {
 		m.cover(maxRaw-head, maxRaw) // may be the beginning of a value
 	}
 	m.coverTemplates()
-	m.coverValues(values)
+	for _, list := range values {
+		m.coverValues(list)
+	}
 	m.coverQuotes()
 	for _, p := range patterns {
 		for _, at := range p.FindAllStringIndex(m.text, -1) {

@@ -68,6 +68,15 @@ func TestMaskBoundsTheLength(t *testing.T) {
 	}
 }
 
+// What is cut off may be the beginning of a value that cannot be told any more.
+func TestMaskHidesAValueThatTheCutSplits(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("y", maxRaw-8)
+	if got := mask(long+" secretvalue", []string{long, "secretvalue"}); got != masked {
+		t.Errorf("got %s", got)
+	}
+}
+
 // wordings are messages of Salesforce with places for data.
 var wordings = []string{
 	"Account Name: data value too large: %s (max length=255)",

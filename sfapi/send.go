@@ -84,7 +84,7 @@ func (c *Client) unsent(s scope, err error, reached bool) *Error {
 	fail := c.newError(s, &answer{}, System, code, message)
 	fail.Cause = c.harmless(s, err)
 	if message == "" {
-		fail.Message = mask(fail.Cause.Error(), nil)
+		fail.Message = mask(fail.Cause.Error())
 	}
 	if class, ok := c.table.override(s.object, code); ok {
 		fail.Kind = class

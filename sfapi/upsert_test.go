@@ -122,6 +122,27 @@ func TestUpsertPacksLargeBodies(t *testing.T) {
 	}
 }
 
+// The transport may read a body after its call has returned, when the next one is being packed already.
+func TestPackedBodiesShareNoMemory(t *testing.T) {
+	t.Parallel()
+	var p packer
+	pack := func(n int) []byte {
+		body, zipped := p.body(batchSize("Account", accounts(n)), func(dst []byte) []byte { return appendBatch(dst, "Account", accounts(n)) })
+		if !zipped {
+			t.Fatalf("%d records are not packed", n)
+		}
+		return body
+	}
+	first := pack(100)
+	want := bytes.Clone(first)
+	for n := 200; n > 100; n -= 20 {
+		pack(n)
+	}
+	if !bytes.Equal(first, want) {
+		t.Error("a later body changed an earlier one")
+	}
+}
+
 func TestUpsertWithoutRecordsMakesNoCall(t *testing.T) {
 	t.Parallel()
 	c, o := setup(t, func(http.ResponseWriter, *http.Request) { t.Error("called") })

@@ -103,7 +103,11 @@ func dialNATS(cfg *config.Config, name string, log zerolog.Logger) (*nats.Conn, 
 			}
 			line.Msg("nats reports an error")
 		}),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn().Err(err).Msg("nats connection lost, reconnecting") }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: we closed it
+				log.Warn().Err(err).Msg("nats connection lost, reconnecting")
+			}
+		}),
 		nats.ReconnectHandler(func(c *nats.Conn) { log.Info().Str("server", c.ConnectedUrlRedacted()).Msg("nats connected again") }),
 	}
 	if file := string(cfg.NATS.CredsFile); file != "" {

@@ -86,7 +86,7 @@ func (p *Postgres) create(ctx context.Context) error {
 	if p.user, err = serverAccount(); err != nil {
 		return err
 	}
-	if p.dir, err = os.MkdirTemp(shortDir, dirPrefix); err != nil {
+	if p.dir, err = os.MkdirTemp(shortDir, dirPrefix+strconv.Itoa(os.Getpid())+"-"); err != nil {
 		return err
 	}
 	if p.lock, err = lockFile(filepath.Join(p.dir, lockName), syscall.LOCK_EX); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +135,9 @@ func TestStopTwiceLeavesNothing(t *testing.T) {
 func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 	first := startPostgres(t, PostgresOptions{TCP: true})
 	before := listDirs(t)
+	if len(before) != 1 {
+		t.Fatalf("one server has the directories %v", before)
+	}
 	_, err := StartPostgres(t.Context(), PostgresOptions{TCP: true, Port: first.port})
 	if err == nil || !strings.Contains(err.Error(), "Address already in use") {
 		t.Fatalf("got %v, want the complaint of Postgres", err)
@@ -142,19 +147,14 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// listDirs lists the directories of this process; other test binaries have their own.
 func listDirs(t *testing.T) []string {
 	t.Helper()
-	entries, err := os.ReadDir(shortDir)
+	dirs, err := filepath.Glob(filepath.Join(shortDir, dirPrefix+strconv.Itoa(os.Getpid())+"-*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "penstock-pg-") {
-			names = append(names, e.Name())
-		}
-	}
-	return names
+	return dirs
 }
 
 // The orphan starts Postgres from a thread that ends at once, so that Postgres must not depend on it, and is then killed.

@@ -5,8 +5,11 @@ import (
 	"strings"
 )
 
-// BadKinds is how many kinds of bad events Bad makes.
-const BadKinds = 11
+// BadKinds is how many kinds of bad events Bad makes; NoLastName is the one of a contact that Salesforce refuses.
+const (
+	BadKinds   = 11
+	NoLastName = 9
+)
 
 // Bad makes an event that must become a dead letter, of one of BadKinds kinds. maxBytes is the service's batch.max_bytes.
 func (g *Generator) Bad(kind, maxBytes int) Event {
@@ -47,7 +50,7 @@ func (g *Generator) Bad(kind, maxBytes int) Event {
 		account["name"] = strings.Repeat("N", 300)
 		ev = plain("changes.account.changed", account)
 		ev.Bad = "STRING_TOO_LONG"
-	case 9:
+	case NoLastName:
 		ev = structured("changes.contact.changed", "evt-"+key, "contact.changed", map[string]any{"id": key, "first": "Nobody"})
 		ev.Bad = "REQUIRED_FIELD_MISSING"
 	default:

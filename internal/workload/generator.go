@@ -78,10 +78,13 @@ func (g *Generator) Heartbeat() Event {
 }
 
 // Contact is a snapshot of contact i, as a CloudEvent in one of its two modes; now and then the e-mail is cleared.
-func (g *Generator) Contact(i int) Event {
+func (g *Generator) Contact(i int) Event { return g.ContactOf(i, g.rng.IntN(g.accounts)) }
+
+// ContactOf is a snapshot of contact i at a certain account.
+func (g *Generator) ContactOf(i, of int) Event {
 	g.serial++
 	key, first, last := fmt.Sprintf("C-%06d", i), pick(g, firsts), pick(g, lasts)
-	account := fmt.Sprintf("A-%06d", g.rng.IntN(g.accounts))
+	account := fmt.Sprintf("A-%06d", of)
 	var email any = strings.ToLower(fmt.Sprintf("c%d.%d@example.com", i, g.rng.IntN(1000)))
 	if g.rng.IntN(10) == 0 {
 		email = nil

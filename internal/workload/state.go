@@ -44,13 +44,24 @@ func (s State) Count() int {
 	return n
 }
 
-// Diff compares the state with what the simulator holds. read returns one object's records by External ID, each with
-// its fields; a relationship that the state names as Parent.Field must be readable under the same name. The answer has one line for
-// each difference, at most limit of them, sorted.
-func (s State) Diff(read func(object string) map[string]map[string]any, limit int) []string {
+// Org is what can be asked of the simulator: an object's records by External ID, each with its fields.
+type Org interface {
+	Records(object string) map[string]map[string]any
+}
+
+// lookups are the fields behind the relationships that the events write. They all point to accounts.
+var lookups = map[string]string{"Account.External_ID__c": "AccountId", "Account__r.External_ID__c": "Account__c"}
+
+// Diff compares the state with what an org holds. The answer has one line for each difference, at most limit of them,
+// sorted.
+func (s State) Diff(org Org, limit int) []string {
 	var diff []string
+	keys := make(map[any]any) // External ID of an account by its Id
+	for key, account := range org.Records("Account") {
+		keys[account["Id"]] = key
+	}
 	for object, want := range s {
-		have := read(object)
+		have := org.Records(object)
 		for key := range have {
 			if want[key] == nil {
 				diff = append(diff, fmt.Sprintf("%s %s exists and should not", object, key))
@@ -63,8 +74,12 @@ func (s State) Diff(read func(object string) map[string]map[string]any, limit in
 				continue
 			}
 			for name, value := range fields {
-				if !same(value, record[name]) {
-					diff = append(diff, fmt.Sprintf("%s %s: %s is %v, should be %v", object, key, name, record[name], value))
+				got := record[name]
+				if field, ok := lookups[name]; ok {
+					got = keys[record[field]]
+				}
+				if !same(value, got) {
+					diff = append(diff, fmt.Sprintf("%s %s: %s is %v, should be %v", object, key, name, got, value))
 				}
 			}
 		}

@@ -47,7 +47,7 @@ type NATS struct {
 
 // TLS is how to encrypt the connection to NATS.
 type TLS struct {
-	// CAFile holds the PEM certificates that the server's must descend from. Defaults to those of the system.
+	// CAFile holds the PEM certificates that the server's must descend from. Defaults to none: those of the system.
 	CAFile File `yaml:"ca_file"`
 	// CertFile is our own PEM certificate, for servers that ask for one. Defaults to none.
 	CertFile File `yaml:"cert_file"`

@@ -26,6 +26,8 @@ func environment(name string) (string, bool) {
 		"LOTS":             "from-the-environment",
 		"RECORDS":          "150",
 		"EMPTY":            "",
+		"NEARLY":           "warm", // what is told about these must not give them away
+		"WORDS":            "91 days",
 	}[name]
 	return value, ok
 }
@@ -290,6 +292,9 @@ func TestAnnotatePointsAtTheKeyOrTheNearestAroundIt(t *testing.T) {
 				t.Errorf("a secret is shown: %s", got)
 			}
 		})
+	}
+	if got := Default().Warnings(); len(got) > 0 {
+		t.Errorf("warnings of the defaults: %v", got)
 	}
 	if got := Default().Annotate("nats.url", "no file").String(); got != "configuration:1:1: nats.url: no file" {
 		t.Errorf("without a file: %q", got)

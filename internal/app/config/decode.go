@@ -30,16 +30,17 @@ type entry struct {
 	name string
 	path string
 	node ast.Node
+	bare bool // in {a, b} the keys are bare: such a key may have been meant as a value
 }
 
 // value decodes a node into v. Null, or no node, leaves v as it is.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
-	c, isCustom := v.Addr().Interface().(custom)
+	c, decodes := reflect.TypeAssert[custom](v.Addr())
 	switch {
 	case isSection(v.Type()):
 		d.object(n, v, path)
 	case isNull(n):
-	case isCustom:
+	case decodes:
 		c.decode(d, n, path)
 	case v.Kind() == reflect.Slice:
 		d.elements(n, v, path, tag)
@@ -63,9 +64,7 @@ func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
 			given[e.name] = e.node
 			continue
 		}
-		d.src.hide(e.node)
-		d.add(e.path, d.src.places[e.path].key, e.name, fmt.Sprintf("unknown key %q", e.name), suggest(e.name, known))
-		d.meant[join(path, nearest(e.name, known))] = true
+		d.unknown(e, path, known)
 	}
 	for field := range fieldsOf(v.Type()) {
 		at, value := join(path, field.Tag.Get("yaml")), v.FieldByIndex(field.Index)
@@ -80,6 +79,19 @@ func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
 	}
 }
 
+// unknown notes a key that nobody reads. Its value is hidden, since it may be a misspelt secret.
+func (d *decoder) unknown(e entry, path string, known []string) {
+	at := d.src.places[e.path].key
+	if e.bare {
+		d.src.masks = append(d.src.masks, mask{at, hidden})
+		d.add(path, at, "", "this is a key without a value, and unknown", "is a comma or colon before it too many or missing? Known here are "+strings.Join(known, ", "))
+		return
+	}
+	d.src.hide(e.node)
+	d.add(e.path, at, e.name, fmt.Sprintf("unknown key %q", e.name), suggest(e.name, known))
+	d.meant[join(path, nearest(e.name, known))] = true
+}
+
 func (d *decoder) elements(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
@@ -92,7 +104,7 @@ func (d *decoder) elements(n ast.Node, v reflect.Value, path string, tag reflect
 		if !d.register(at, span{}, element) {
 			continue
 		}
-		if f, ok := v.Index(i).Addr().Interface().(filler); ok && !isNull(element) {
+		if f, ok := reflect.TypeAssert[filler](v.Index(i).Addr()); ok && !isNull(element) {
 			f.fill()
 		}
 		if !isNull(element) {
@@ -137,19 +149,17 @@ func (d *decoder) form(n ast.Node, path string, into any, fix string) bool {
 // entries returns the keys of an object in the order of the file; not ok if it is no object. Keys that are given twice or
 // have a value of no use are noted and left out.
 func (d *decoder) entries(n ast.Node, path, fix string) (entries []entry, ok bool) {
-	var values []*ast.MappingValueNode
-	switch n := n.(type) {
-	case nil, *ast.NullNode:
-	case *ast.MappingNode:
-		values = n.Values
-	case *ast.MappingValueNode:
-		values = []*ast.MappingValueNode{n}
-	default:
+	if isNull(n) {
+		return nil, true
+	}
+	object, ok := n.(*ast.MappingNode)
+	if !ok {
 		d.mismatch(n, path, "an object with keys", fix)
 		return nil, false
 	}
-	for _, value := range values {
+	for _, value := range object.Values {
 		if e, ok := d.entry(value, path); ok {
+			e.bare = object.IsFlowStyle && isNull(e.node)
 			entries = append(entries, e)
 		}
 	}
@@ -159,8 +169,8 @@ func (d *decoder) entries(n ast.Node, path, fix string) (entries []entry, ok boo
 func (d *decoder) entry(n *ast.MappingValueNode, path string) (entry, bool) {
 	tk := n.Key.GetToken()
 	at := d.src.tokenSpan(tk)
-	if _, ok := n.Key.(ast.ScalarNode); !ok || n.Key.IsMergeKey() {
-		d.src.hide(n)
+	if !isPlainKey(n.Key) {
+		d.src.hideAll()
 		d.add(path, at, "", "this kind of key is not supported", "write plain keys; repeat what several objects have in common")
 		return entry{}, false
 	}
@@ -221,12 +231,17 @@ func (d *decoder) mismatch(n ast.Node, path, want, fix string) {
 	d.add(path, at, "", fmt.Sprintf("this is %s, but must be %s", have, want), fix)
 }
 
-func isMapping(n ast.Node) bool {
+func isPlainKey(n ast.Node) bool {
 	switch n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode:
 		return true
 	}
 	return false
+}
+
+func isMapping(n ast.Node) bool {
+	_, ok := n.(*ast.MappingNode)
+	return ok
 }
 
 func isScalar(n ast.Node) bool {
@@ -244,14 +259,16 @@ func isNull(n ast.Node) bool {
 
 // isSection tells whether a type is an object with keys of its own, which may be required.
 func isSection(t reflect.Type) bool {
-	_, isCustom := reflect.New(t).Interface().(custom)
-	return t.Kind() == reflect.Struct && !isCustom && t != reflect.TypeFor[Secret]() && t != reflect.TypeFor[URL]()
+	return t.Kind() == reflect.Struct && !isCustom(t) && t != reflect.TypeFor[Secret]() && t != reflect.TypeFor[URL]()
 }
+
+// isCustom tells whether values of a type decode themselves.
+func isCustom(t reflect.Type) bool { return reflect.PointerTo(t).Implements(reflect.TypeFor[custom]()) }
 
 // fieldsOf yields the fields of a struct that are keys.
 func fieldsOf(t reflect.Type) iter.Seq[reflect.StructField] {
 	return func(yield func(reflect.StructField) bool) {
-		for _, field := range reflect.VisibleFields(t) {
+		for field := range t.Fields() {
 			if field.Tag.Get("yaml") != "" && !yield(field) {
 				return
 			}

@@ -18,7 +18,8 @@
 // # Promises
 //
 //   - A Config that Parse returns is complete: defaults filled in, ranges and contradictions checked, expressions compiled.
-//   - No error, excerpt, warning or printout shows a secret, the password in a URL, or a value that came from the environment.
+//   - No error, excerpt, warning or printout shows a secret, the password in a URL, or the text of an environment variable
+//     that does not fit where it was put.
 //   - Every problem of Parse points at a place inside the source.
 //   - Parse is a pure function of its arguments. Only Load and Warnings look at the file system.
 package config

@@ -64,17 +64,20 @@ func escape(text string) string {
 // expect it to work. So before the file is taken apart each character of a reference that means something to YAML is
 // replaced by a noncharacter of Unicode, which keeps every column, and put back in each token.
 var (
-	references  = regexp.MustCompile(`\$\{[A-Za-z_]\w*(?::-[^{}\n"'\\]*)?\}`)
-	shielded    = strings.NewReplacer("{", "\ufdd0", "}", "\ufdd1", ":", "\ufdd2", ",", "\ufdd3", "[", "\ufdd4", "]", "\ufdd5", "#", "\ufdd6")
-	unshielded  = strings.NewReplacer("\ufdd0", "{", "\ufdd1", "}", "\ufdd2", ":", "\ufdd3", ",", "\ufdd4", "[", "\ufdd5", "]", "\ufdd6", "#")
-	firstShield = '\ufdd0'
-	lastShield  = '\ufdd6'
+	references = regexp.MustCompile(`\$\{[A-Za-z_]\w*(?::-[^{}\n"'\\]*)?\}`)
+	shielded   = strings.NewReplacer("{", "\ufdd0", "}", "\ufdd1", ":", "\ufdd2", ",", "\ufdd3", "[", "\ufdd4", "]", "\ufdd5", "#", "\ufdd6")
+	unshielded = strings.NewReplacer("\ufdd0", "{", "\ufdd1", "}", "\ufdd2", ":", "\ufdd3", ",", "\ufdd4", "[", "\ufdd5", "]", "\ufdd6", "#")
 )
+
+func isShield(r rune) bool { return r >= '\ufdd0' && r <= '\ufdd6' }
 
 func shield(text string) string { return references.ReplaceAllStringFunc(text, shielded.Replace) }
 
 func unshield(tokens token.Tokens) {
 	for _, tk := range tokens {
+		if !strings.ContainsFunc(tk.Origin+tk.Error, isShield) {
+			continue
+		}
 		tk.Value, tk.Origin, tk.Error = unshielded.Replace(tk.Value), unshielded.Replace(tk.Origin), unshielded.Replace(tk.Error)
 	}
 }

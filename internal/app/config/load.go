@@ -98,8 +98,7 @@ func (d *decoder) tree(text string) (ast.Node, bool) {
 	if err != nil {
 		d.src.hideAll()
 		at, message := span{line: 1, column: 1}, err.Error()
-		var syntax *yaml.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*yaml.SyntaxError](err); ok {
 			at, message = d.src.tokenSpan(syntax.Token), quotation.ReplaceAllString(syntax.Message, `"..."`)
 			at.width = min(at.width, 1) // where the parser gave up, which need not be where the mistake is
 		}
@@ -151,7 +150,7 @@ func (d *decoder) readable(text string) bool {
 			switch {
 			case r == utf8.RuneError && !strings.HasPrefix(line[offset:], "\ufffd"):
 				bad = "is not valid UTF-8"
-			case r != '\t' && unicode.IsControl(r), r >= firstShield && r <= lastShield:
+			case r != '\t' && unicode.IsControl(r), isShield(r):
 				bad = fmt.Sprintf("holds the character %U, which is not allowed", r)
 			}
 			if bad != "" {
@@ -179,6 +178,7 @@ func tooDeep(tokens token.Tokens) *token.Token {
 			depth--
 		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
 			markers++
+		default: // nests nothing
 		}
 		if depth > maxDepth || markers > maxDepth {
 			return tk

@@ -82,7 +82,8 @@ func (s *source) inside(path string, line, column int) span {
 	case p.style == quoted && line == 1:
 		at.column += column
 	case p.style == block && at.line+line <= len(s.lines):
-		first := s.lines[at.line] // the line below the header
+		below := strings.Join(s.lines[at.line:], "\n")
+		first := strings.TrimLeft(below, "\n") // its indentation is that of the block
 		at.line += line
 		at.column = len(first) - len(strings.TrimLeft(first, " ")) + column
 	default:

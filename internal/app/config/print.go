@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"maps"
 
 	"penstock/consumer/mapping"
 )
@@ -58,6 +57,10 @@ func outline(v reflect.Value) any {
 		for field := range fieldsOf(v.Type()) {
 			members = append(members, pair{field.Tag.Get("yaml"), outline(v.FieldByIndex(field.Index))})
 		}
+		if m, ok := reflect.TypeAssert[Mapping](v); ok && m.DeleteWhen == "" {
+			// Without delete_when there is no deletion, and a file that says what to do about one is refused.
+			members = slices.DeleteFunc(members, func(p pair) bool { return p.key == "on_delete" })
+		}
 		return members
 	case reflect.Slice:
 		elements := []any{}
@@ -66,9 +69,9 @@ func outline(v reflect.Value) any {
 		}
 		return elements
 	case reflect.Map:
-		members := []pair{}
-		for _, key := range slices.Sorted(maps.Keys(stringKeys(v))) {
-			members = append(members, pair{key, scalarYAML(stringKeys(v)[key])})
+		members, texts := []pair{}, stringMap(v)
+		for _, key := range slices.Sorted(maps.Keys(texts)) {
+			members = append(members, pair{key, scalarYAML(texts[key])})
 		}
 		return members
 	case reflect.Float64:
@@ -80,7 +83,8 @@ func outline(v reflect.Value) any {
 	}
 }
 
-func stringKeys(v reflect.Value) map[string]string {
+// stringMap copies a map whose keys and values are texts of some type.
+func stringMap(v reflect.Value) map[string]string {
 	m := make(map[string]string, v.Len())
 	for key, value := range v.Seq2() {
 		m[key.String()] = value.String()

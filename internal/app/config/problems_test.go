@@ -31,7 +31,7 @@ func golden(t *testing.T, input, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	for _, secret := range []string{"hunter2", "from-the-environment"} {
+	for _, secret := range []string{"hunter2", "from-the-environment", "did you mean warn", "write 91d"} {
 		if strings.Contains(got, secret) {
 			t.Errorf("%q is shown", secret)
 		}

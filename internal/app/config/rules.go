@@ -60,7 +60,6 @@ func (c *checker) mapping(m *Mapping, path string) {
 
 // compileErrors takes what Compile joined apart.
 func compileErrors(err error) []*mapping.CompileError {
-	var one *mapping.CompileError
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*mapping.CompileError
 		for _, e := range many.Unwrap() {
@@ -68,7 +67,7 @@ func compileErrors(err error) []*mapping.CompileError {
 		}
 		return all
 	}
-	if errors.As(err, &one) {
+	if one, ok := errors.AsType[*mapping.CompileError](err); ok {
 		return []*mapping.CompileError{one}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, tag reflect.S
 		return
 	}
 	if f := d.set(v, text); f != nil {
+		if d.src.places[path].expanded {
+			f = d.set(reflect.New(v.Type()).Elem(), "") // its advice gives nothing of the value away
+		}
 		d.wrong(path, f.what, f.fix)
 		return
 	}
@@ -132,12 +136,7 @@ func faultIf(bad bool, what, fix string) *fault {
 
 // member checks that a text is one of a closed set.
 func member(set []string, text string) *fault {
-	for _, s := range set {
-		if s == text {
-			return nil
-		}
-	}
-	if set == nil {
+	if set == nil || slices.Contains(set, text) {
 		return nil
 	}
 	fix := "write " + choice(set)

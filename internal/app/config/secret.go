@@ -80,40 +80,65 @@ func write(state fmt.State, text string) {
 	_, _ = io.WriteString(state, text)
 }
 
-const secretName = `(?i)([\w-]*(?:pass|secret|token|key)[\w-]*\s*=\s*)`
-
-// plainHosts matches host:port, several joined by commas. A reference may stand for any part.
-var plainHosts = regexp.MustCompile(`^(?:(?:[\w.-]|\$\{\w+(?::-[\w.-]*)?\})*(?:\[[0-9A-Fa-f:.]*\])?(?::(?:\d*|\$\{\w+(?::-\d*)?\}))?(?:,|$))*(?:\?|$)`)
-
 var (
-	secretInURL     = regexp.MustCompile(secretName + `[^&]*`)
-	keyword         = regexp.MustCompile(`^\s*\w+\s*=`)
-	secretInKeyword = regexp.MustCompile(secretName + `('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)+)`)
+	// plainAddress matches host:port, several joined by commas, and a path. A reference may stand for any part.
+	plainAddress = regexp.MustCompile(`^(?:(?:[\w.-]|\$\{\w+(?::-[\w.-]*)?\})*(?:\[[0-9A-Fa-f:.]*\])?(?::(?:\d*|\$\{\w+(?::-\d*)?\}))?(?:,|/|$))*(?:[\w./-]|\$\{\w+(?::-[\w.-]*)?\})*$`)
+	// keyword matches the start of a libpq keyword string, pairs all of them.
+	keyword = regexp.MustCompile(`^\s*\w+\s*=`)
+	pairs   = regexp.MustCompile(`(\w+)(\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)+)`)
 )
 
-// maskAddress hides the password of a URL, of several joined by commas, or of a libpq keyword string. Where it is not
-// clear where the password ends it hides more. A lone user is hidden too: in a NATS URL it is a token.
+// maskAddress hides the password of a URL, of several joined by commas, or of a libpq keyword string. Of what is not
+// plainly harmless it shows nothing: where a @ is missing a password looks like a port. A lone user is hidden too, since
+// in a NATS URL it is a token.
 func maskAddress(text string) string {
+	if keyword.MatchString(text) {
+		if strings.TrimSpace(pairs.ReplaceAllString(text, "")) != "" {
+			return hidden
+		}
+		return pairs.ReplaceAllStringFunc(text, maskParameter)
+	}
 	scheme, rest, isURL := strings.Cut(text, "://")
 	if isURL {
 		scheme += "://"
-	} else if keyword.MatchString(text) {
-		return secretInKeyword.ReplaceAllString(text, "${1}"+hidden)
 	} else {
 		scheme, rest = "", text
 	}
+	user := ""
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		user, _, hasPassword := strings.Cut(rest[:at], ":")
-		if hasPassword {
-			user += ":"
-		} else {
-			user = ""
+		if strings.Contains(rest[:at], "?") { // in a password, or is the @ in a parameter?
+			return scheme + hidden
 		}
-		rest = user + hidden + rest[at:]
-	} else if host, _, _ := strings.Cut(rest, "/"); !plainHosts.MatchString(host) {
-		return scheme + hidden // perhaps a password whose @ is missing
+		if name, _, hasPassword := strings.Cut(rest[:at], ":"); hasPassword {
+			user = name + ":"
+		}
+		user, rest = user+hidden+"@", rest[at+1:]
 	}
-	return scheme + secretInURL.ReplaceAllString(rest, "${1}"+hidden)
+	address, query, hasQuery := strings.Cut(rest, "?")
+	if !plainAddress.MatchString(address) {
+		return scheme + user + hidden
+	}
+	if !hasQuery {
+		return scheme + user + address
+	}
+	parameters := strings.Split(query, "&")
+	for i, p := range parameters {
+		parameters[i] = maskParameter(p)
+	}
+	return scheme + user + address + "?" + strings.Join(parameters, "&")
+}
+
+// maskParameter hides the value of a parameter, unless it is known to be harmless.
+func maskParameter(parameter string) string {
+	name, _, _ := strings.Cut(parameter, "=")
+	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "host", "hostaddr", "port", "dbname", "user", "sslmode", "sslrootcert", "sslcert", "application_name", "connect_timeout",
+		"target_session_attrs", "search_path", "pool_max_conns", "pool_min_conns":
+		return parameter
+	case "password", "sslpassword":
+		return name + "=" + hidden
+	}
+	return hidden
 }
 
 // File is the path of a file. In the configuration it is relative to the folder of the configuration file.

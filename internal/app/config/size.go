@@ -19,9 +19,12 @@ type sizeUnit struct {
 // sizeUnits lists the units, each larger power of two before its decimal neighbour.
 func sizeUnits() []sizeUnit {
 	return []sizeUnit{
-		{"GiB", 1 << 30}, {"GB", 1e9},
-		{"MiB", 1 << 20}, {"MB", 1e6},
-		{"KiB", 1 << 10}, {"KB", 1e3},
+		{"GiB", 1 << 30},
+		{"GB", 1e9},
+		{"MiB", 1 << 20},
+		{"MB", 1e6},
+		{"KiB", 1 << 10},
+		{"KB", 1e3},
 		{"B", 1},
 	}
 }

@@ -31,7 +31,8 @@ func nearest(name string, words []string) string {
 
 // distance counts the characters to insert, delete, replace or swap with their neighbour that make b of a.
 func distance(a, b string) int {
-	before, last, row := []int{}, []int{}, make([]int, len(b)+1)
+	var before, last []int
+	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
@@ -72,7 +73,7 @@ func walkKeys(t reflect.Type, path string, visit func(path string, field reflect
 	for field := range fieldsOf(t) {
 		at, inner := join(path, field.Tag.Get("yaml")), field.Type
 		visit(at, field)
-		if _, isCustom := reflect.New(inner).Interface().(custom); inner.Kind() == reflect.Slice && !isCustom {
+		if inner.Kind() == reflect.Slice && !isCustom(inner) {
 			at, inner = at+"[]", inner.Elem()
 		}
 		if isSection(inner) {

@@ -60,12 +60,16 @@ func (c *checker) literals() {
 // files warns of files that are not there.
 func (c *checker) files() {
 	walkValues(reflect.ValueOf(c.cfg).Elem(), "", func(path string, v reflect.Value) {
-		name, ok := v.Interface().(File)
+		name, ok := reflect.TypeAssert[File](v)
 		if !ok || name == "" {
 			return
 		}
 		if _, err := os.Stat(string(name)); err != nil {
-			c.warn(path, fmt.Sprintf("the file %s cannot be found", quote(string(name))), "put it in place before the service starts; relative paths start at the folder of the configuration")
+			which := quote(string(name))
+			if c.src.places[path].expanded {
+				which = "it names"
+			}
+			c.warn(path, fmt.Sprintf("the file %s cannot be found", which), "put it in place before the service starts; relative paths start at the folder of the configuration")
 		}
 	})
 }

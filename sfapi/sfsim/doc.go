@@ -1,0 +1,29 @@
+// Package sfsim is a Salesforce org for tests and demonstrations: an [http.Handler] that answers the REST API the way
+// Salesforce does, keeps its records in memory, and makes trouble on request.
+//
+//	sim, err := sfsim.Start(sfsim.Config{})          // listens on 127.0.0.1, on a free port
+//	sim.AddTrouble(sfsim.Trouble{Kind: sfsim.Page, Status: 503, Page: sfsim.Maintenance, For: time.Minute})
+//	...                                              // let the client under test talk to sim.URL()
+//	account, found := sim.Record("Account", "A-1")   // what the org holds now
+//	commits := sim.Commits()                         // how it came to hold it
+//
+// It is an independent witness: it shares no code with the client it checks, so a misreading of the protocol in one of
+// them shows up as a failing test instead of cancelling out.
+//
+// # What it promises
+//
+// A record that was answered with success is in the org. A request cut off before its commit has written nothing, one
+// cut off after it has written everything, and the audit log says which. Results come in the order of the request.
+// Rows are locked while a call takes its simulated time, and a second call that needs one of them waits, then fails,
+// exactly as in Salesforce. Time is read and waited for through package time only, so the simulator runs on fake time
+// in a testing/synctest bubble when it is created inside it and reached through [Server.Transport].
+//
+// # What it is not
+//
+// There are no triggers, flows, validation or sharing rules (script their errors as [Trouble]), no Bulk API, no
+// cascading of deletes: deleting a parent leaves its children pointing into the recycle bin. SOQL is the subset that
+// soql.go documents; anything else is MALFORMED_QUERY rather than a guess. Where the public documentation is silent
+// or contradicts itself the behaviour is a switch in [Quirks], whose zero value is the best-documented choice.
+//
+// Never point anything of value at it: it keeps nothing, and its management API has no password.
+package sfsim
