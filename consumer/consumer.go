@@ -152,6 +152,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 	// What is in flight outlives the end of intake, so it works under a context of its own.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 
 	var workers, intakes errgroup.Group
 	workers.Go(func() error { c.dispatch(work); return nil })
@@ -159,13 +161,17 @@ func (c *Consumer) Run(ctx context.Context) error {
 	intakes.Go(func() error { c.watchSubjects(ctx); return nil })
 	for _, r := range c.routes {
 		in := &intake{c: c, route: r}
-		intakes.Go(func() error { in.run(ctx, work); return nil })
-		intakes.Go(func() error { c.watch(ctx, work, r); return nil })
+		intakes.Go(func() error {
+			defer end() // one that cannot begin ends them all
+			return in.run(ctx, work)
+		})
+		intakes.Go(func() error { c.watch(ctx, r); return nil })
 	}
+	var failed error
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		_ = intakes.Wait()
+		failed = intakes.Wait()
 	}()
 
 	<-ctx.Done()
@@ -175,7 +181,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	<-stopped
 	_ = workers.Wait()
 	c.giveBackAll()
-	return nil
+	return failed
 }
 
 // finish waits until nothing is in flight, or until it may not wait any longer.
@@ -220,15 +226,13 @@ type route struct {
 	epoch    int64             // creation time of the stream, Unix nanoseconds: tells it from a later one of the same name
 	held     map[uint64]*event // by stream sequence: delivered here and not settled
 	floor    uint64            // everything up to this stream sequence is settled, as the server last said
-	scanned  uint64            // stream sequence up to which the watch has looked for swallowed messages
 	lag      uint64
 }
 
-// bound returns the durable and the epoch of its stream.
-func (r *route) bound() (jetstream.Consumer, int64) {
+func (r *route) streamEpoch() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.consumer, r.epoch
+	return r.epoch
 }
 
 // keep registers a delivery. It is false for a message that is held already: the server redelivered what it took for
@@ -253,12 +257,6 @@ func (r *route) snapshot() []*event {
 	return events
 }
 
-func (r *route) holds(seq uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.held[seq] != nil
-}
-
 // release lets go of an event that has been settled or given back.
 func (c *Consumer) release(events ...*event) {
 	for _, ev := range events {
@@ -270,7 +268,7 @@ func (c *Consumer) release(events ...*event) {
 		}
 		r.mu.Unlock()
 		if held {
-			r.share.change(1, -int64(len(ev.msg.Data())))
+			r.share.change(1, -int64(len(ev.msg.Data)))
 		}
 	}
 }

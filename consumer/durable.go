@@ -54,7 +54,7 @@ func (r *route) meet(epoch int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.epoch != epoch {
-		r.epoch, r.floor, r.scanned = epoch, 0, 0
+		r.epoch, r.floor = epoch, 0
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"penstock/consumer/mapping"
 	"penstock/deadletter"
@@ -14,7 +14,7 @@ import (
 // event is one delivery of a message to one mapping, from the fetch until it is settled.
 type event struct {
 	route      *route
-	msg        jetstream.Msg
+	msg        *nats.Msg
 	ref        deadletter.Ref
 	stored     time.Time // when the stream stored it
 	arrived    time.Time // when it was fetched
@@ -27,10 +27,10 @@ type event struct {
 }
 
 // newEvent reads the delivery's metadata from the reply subject; no round trip.
-func newEvent(r *route, epoch int64, msg jetstream.Msg, now time.Time) (*event, error) {
+func newEvent(r *route, epoch int64, msg *nats.Msg, now time.Time) (*event, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("message on %s has no JetStream metadata: %w", msg.Subject(), err)
+		return nil, fmt.Errorf("message on %s has no JetStream metadata: %w", msg.Subject, err)
 	}
 	return &event{
 		route:      r,
@@ -45,16 +45,16 @@ func newEvent(r *route, epoch int64, msg jetstream.Msg, now time.Time) (*event, 
 
 // prepare makes a change of the message. A nil error with a nil change means that a rule skips the event.
 func (e *event) prepare(maxBytes int) error {
-	if e.msg.Headers().Get(statusHeader) != "" {
+	if e.msg.Header.Get(statusHeader) != "" {
 		return errStatusHeader
 	}
-	if n := len(e.msg.Data()); n > maxBytes {
+	if n := len(e.msg.Data); n > maxBytes {
 		return refuse(codeTooLarge, "the event has %d bytes, more than batch.max_bytes (%d)", n, maxBytes)
 	}
 	change, err := e.route.Rule.Map(mapping.Event{
-		Subject:  e.msg.Subject(),
-		Header:   e.msg.Headers(),
-		Data:     e.msg.Data(),
+		Subject:  e.msg.Subject,
+		Header:   e.msg.Header,
+		Data:     e.msg.Data,
 		Sequence: e.ref.Sequence,
 		Time:     e.stored,
 	})
@@ -78,10 +78,10 @@ func (e *event) prepare(maxBytes int) error {
 func (e *event) failure(a deadletter.Attempt, dead bool) deadletter.Failure {
 	f := deadletter.Failure{
 		Ref:     e.ref,
-		Subject: e.msg.Subject(),
+		Subject: e.msg.Subject,
 		Object:  e.route.Object,
-		Headers: e.msg.Headers(),
-		Payload: e.msg.Data(),
+		Headers: e.msg.Header,
+		Payload: e.msg.Data,
 		Version: strconv.FormatUint(e.ref.Sequence, 10),
 		Attempt: a,
 		Dead:    dead,
@@ -97,4 +97,9 @@ func (e *event) failure(a deadletter.Attempt, dead bool) deadletter.Failure {
 		f.Version = strconv.FormatInt(e.change.Version, 10)
 	}
 	return f
+}
+
+// terminate takes the message off the stream's hands for good. The reason shows in the server's advisory.
+func (e *event) terminate(reason string) error {
+	return e.msg.Respond([]byte("+TERM penstock dead letter: " + reason)) // nats.Msg can only terminate without a reason
 }

@@ -12,73 +12,63 @@ import (
 )
 
 const (
-	pullWait  = 5 * time.Second        // how long a pull waits for messages on a quiet stream
-	pullBeat  = 500 * time.Millisecond // how often the server says that a pull is alive; two missing ones end it
-	pullGrace = 100 * time.Millisecond // how long a stopping pull listens for messages that are already on their way
+	pullGrace = 100 * time.Millisecond // how long a stopping intake listens for messages that are already on their way
 	chunkSize = 200                    // messages that are looked up, mapped and queued together
-	retryPull = time.Second            // pause after a pull that failed
+	retryPull = time.Second            // pause after a request that failed
 )
 
 // intake fetches the messages of one mapping, never more than the process has slots for, so that nothing ages in a
 // buffer that nobody looks at.
 type intake struct {
-	c     *Consumer
-	route *route
-	want  int // how many slots the next pull asks for: few on a quiet stream, as many as there are under backlog
+	c      *Consumer
+	route  *route
+	puller *puller
 }
 
 // run pulls until ctx ends. What it has fetched is prepared under work, which outlives ctx.
-func (in *intake) run(ctx, work context.Context) {
-	share, quiet := in.route.share, in.c.slots.reserve
-	in.want = quiet
-	for ctx.Err() == nil {
-		if in.c.gate.wait(ctx) != nil {
-			return
-		}
-		n, bytes, err := share.acquire(ctx, in.want)
+func (in *intake) run(ctx, work context.Context) error {
+	puller, err := newPuller(in.c.deps.JetStream, in.c.cfg.Stream, DurableName(in.c.cfg.Durable, in.route.Name))
+	if err != nil {
+		return err
+	}
+	defer puller.close()
+	in.puller = puller
+	defer in.abandon()
+
+	quiet, all := in.c.slots.reserve, in.c.slots.total
+	want := quiet // few on a quiet stream, as many as there are under backlog
+	for in.c.gate.wait(ctx) == nil {
+		n, bytes, err := in.route.share.acquire(ctx, want)
 		if err != nil {
-			return
+			return nil //nolint:nilerr // ctx has ended, which is how this ends
 		}
 		got, err := in.pull(ctx, work, n, bytes)
-		share.release(n - got)
-		if got == n {
-			in.want = in.c.slots.total
-		} else {
-			in.want = quiet
+		in.route.share.release(n - got)
+		if want = quiet; got >= n {
+			want = all
 		}
 		if err != nil && ctx.Err() == nil {
 			in.repair(ctx, err)
 		}
 	}
+	return nil
 }
 
-// pull makes one request for n messages and accepts what comes. It returns how many of the slots are used now.
-func (in *intake) pull(ctx, work context.Context, n int, bytes int64) (int, error) {
-	durable, epoch := in.route.bound()
-	// The request has a deadline of its own and does not end with ctx, since messages may be on their way already.
-	request, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
-	defer cancel()
-	msgs, err := durable.Fetch(n, jetstream.FetchContext(request), jetstream.FetchHeartbeat(pullBeat), jetstream.FetchMaxBytes(in.pullBytes(bytes)))
-	if err != nil {
+// pull makes one request for n messages and accepts what comes. It returns how many slots are used now; that can be more
+// than n, if messages of an earlier request come late.
+func (in *intake) pull(ctx, work context.Context, n int, bytes int64) (used int, err error) {
+	if err := in.puller.ask(n, in.pullBytes(bytes)); err != nil {
 		return 0, err
 	}
-	got := 0
-	for {
-		chunk := next(ctx, msgs.Messages())
-		if len(chunk) == 0 {
-			break
+	for received := 0; received < n; {
+		chunk, over, err := in.puller.next(ctx, min(chunkSize, n-received))
+		received += len(chunk)
+		used += in.accept(work, chunk)
+		if over {
+			return used, err
 		}
-		got += in.accept(work, epoch, chunk)
 	}
-	if ctx.Err() != nil {
-		in.abandon(msgs.Messages(), cancel)
-	}
-	err = msgs.Error()
-	if errors.Is(err, jetstream.ErrNoHeartbeat) && got > 0 {
-		// The server has sent all it was asked for, but the client swallowed some of it (see findSwallowed) and waits on.
-		return got, nil
-	}
-	return got, ignoreQuiet(err)
+	return used, nil
 }
 
 // pullBytes bounds one request. It may not be smaller than the largest message, which would never be delivered then.
@@ -87,44 +77,13 @@ func (in *intake) pullBytes(free int64) int {
 	return int(max(free, in.c.deps.JetStream.Conn().MaxPayload()+headroom))
 }
 
-// next waits for a message and takes what else is there, up to a chunk. It is empty at the end of the pull or of ctx.
-func next(ctx context.Context, msgs <-chan jetstream.Msg) []jetstream.Msg {
-	var chunk []jetstream.Msg
-	select {
-	case msg, ok := <-msgs:
-		if !ok {
-			return nil
-		}
-		chunk = append(chunk, msg)
-	case <-ctx.Done():
-		return nil
-	}
-	for len(chunk) < chunkSize {
-		select {
-		case msg, ok := <-msgs:
-			if !ok {
-				return chunk
-			}
-			chunk = append(chunk, msg)
-		default:
-			return chunk
-		}
-	}
-	return chunk
-}
-
-// abandon ends a pull because the service stops, and gives back what still arrives.
-func (in *intake) abandon(msgs <-chan jetstream.Msg, cancel context.CancelFunc) {
-	grace := time.NewTimer(pullGrace)
-	defer grace.Stop()
-	for {
-		select {
-		case <-grace.C:
-			cancel()
-		case msg, ok := <-msgs:
-			if !ok {
-				return
-			}
+// abandon gives back what still arrives when the intake stops.
+func (in *intake) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), pullGrace)
+	defer cancel()
+	for ctx.Err() == nil {
+		chunk, _, _ := in.puller.next(ctx, chunkSize)
+		for _, msg := range chunk {
 			_ = msg.Nak() // a lost nak only means that the message comes back after the ack wait
 		}
 	}
@@ -132,8 +91,11 @@ func (in *intake) abandon(msgs <-chan jetstream.Msg, cancel context.CancelFunc) 
 
 // accept turns messages into changes and queues them. What needs no call is settled here. It returns how many messages
 // hold a slot; they are released where they are settled.
-func (in *intake) accept(ctx context.Context, epoch int64, chunk []jetstream.Msg) int {
-	now := time.Now()
+func (in *intake) accept(ctx context.Context, chunk []*nats.Msg) int {
+	if len(chunk) == 0 {
+		return 0
+	}
+	now, epoch := time.Now(), in.route.streamEpoch()
 	events := make([]*event, 0, len(chunk))
 	for _, msg := range chunk {
 		ev, err := newEvent(in.route, epoch, msg, now)
@@ -144,7 +106,7 @@ func (in *intake) accept(ctx context.Context, epoch int64, chunk []jetstream.Msg
 		if !in.route.keep(ev) {
 			continue
 		}
-		in.route.share.hold(int64(len(msg.Data())))
+		in.route.share.hold(int64(len(msg.Data)))
 		events = append(events, ev)
 	}
 	held := len(events)
@@ -234,13 +196,4 @@ func (in *intake) repair(ctx context.Context, cause error) {
 	if err := in.c.bind(ctx, in.route); err != nil && ctx.Err() == nil {
 		log.Warn().Err(err).Msg("the durable cannot be bound, trying again")
 	}
-}
-
-// ignoreQuiet drops what only says that a pull ended without a full batch.
-func ignoreQuiet(err error) error {
-	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrNoMessages) {
-		return nil
-	}
-	return err
 }

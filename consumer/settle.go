@@ -93,7 +93,7 @@ func (o outcome) act() error {
 	case Retry:
 		return o.event.msg.NakWithDelay(o.delay)
 	case Dead:
-		return o.event.msg.TermWithReason("penstock dead letter: " + o.failure.code)
+		return o.event.terminate(o.failure.code)
 	case Applied, Superseded, Skipped:
 		return o.event.msg.Ack()
 	case Hold:
@@ -105,7 +105,7 @@ func (o outcome) act() error {
 
 // bury terminates a message whose dead letter was committed by an earlier delivery.
 func (c *Consumer) bury(ev *event) {
-	if err := ev.msg.TermWithReason("penstock dead letter: committed before"); err != nil {
+	if err := ev.terminate("committed before"); err != nil {
 		c.log.Debug().Err(err).Str("mapping", ev.route.Name).Uint64("seq", ev.ref.Sequence).Msg("settling failed")
 	}
 	c.release(ev)

@@ -43,7 +43,7 @@ const (
 	codeInternal     = "INTERNAL"
 )
 
-// statusHeader marks the NATS server's own messages. On a message without a body it makes the client swallow it.
+// statusHeader marks the NATS server's own messages. Clients swallow a message that has it and no body, or end their pull.
 const statusHeader = "Status"
 
 // refusal is a permanent failure found by this package.

@@ -42,7 +42,6 @@ type object struct {
 	keyed      []*field
 	references []*field
 	modified   atomic.Int64 // unix seconds of the last change of the declaration
-	described  atomic.Pointer[[]byte]
 }
 
 // catalog is the whole schema, ready for use.

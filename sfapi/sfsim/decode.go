@@ -247,10 +247,12 @@ func (d *decoder) fit(r *record, f *field, v scalar) (coerced, bool) {
 
 func (d *decoder) mismatch(f *field, v scalar) error {
 	text := string(v.text)
-	if v.kind == tokenObject {
+	switch v.kind {
+	case tokenObject:
 		text = "{"
-	} else if v.kind == tokenArray {
+	case tokenArray:
 		text = "["
+	default:
 	}
 	return d.fail(v.at, "Cannot deserialize instance of %s from %s value %s or request may be missing a required field", f.Type, v.kind, text)
 }

@@ -3,6 +3,7 @@ package sfsim
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -113,7 +114,7 @@ func (s *Server) description(version string, o *object) []byte {
 	children := []relation{}
 	for _, child := range s.catalog.objects {
 		for _, f := range child.references {
-			if f.Access != Hidden && refersTo(f, o) {
+			if f.Access != Hidden && slices.Contains(f.parents, o) {
 				children = append(children, relation{ChildSObject: child.Name, Field: f.Name, CascadeDelete: f.MasterDetail})
 			}
 		}
@@ -126,15 +127,6 @@ func (s *Server) description(version string, o *object) []byte {
 		RecordTypeInfos    []any              `json:"recordTypeInfos"`
 	}{o.summary(version), fields, children, []any{}})
 	return body
-}
-
-func refersTo(f *field, o *object) bool {
-	for _, parent := range f.parents {
-		if parent == o {
-			return true
-		}
-	}
-	return false
 }
 
 func (o *object) describeField(f *field) fieldDescription {

@@ -58,7 +58,7 @@ func TestSchemaMistakes(t *testing.T) {
 	t.Parallel()
 	field := func(text string) string { return "objects: [{name: A__c, fields: [{" + text + "}]}]" }
 	for name, c := range map[string][2]string{
-		"unknown key":        {field("name: b, type: string, lenght: 3"), "lenght"},
+		"unknown key":        {field("name: b, type: string, size: 3"), "size"},
 		"unknown type":       {field("name: b, type: text"), `unknown type "text"`},
 		"unknown access":     {field("name: b, type: string, access: all"), `unknown access "all"`},
 		"system field":       {field("name: id, type: string"), "system field"},

@@ -1,6 +1,7 @@
 package sfsim
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -14,9 +15,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, c *call, b *buffer
 		return
 	}
 	header := w.Header()
-	for name, values := range a.header {
-		header[name] = values
-	}
+	maps.Copy(header, a.header)
 	header.Set("X-Sfdc-Request-Id", c.id)
 	header.Set("X-Request-Id", c.id)
 	header.Set("Server", "sfdcedge")

@@ -44,11 +44,12 @@ func setup(t testing.TB, cfg sfsim.Config) *bench {
 // login gets a token by client credentials.
 func login(t testing.TB, sim *sfsim.Running) string {
 	t.Helper()
-	answer, err := http.PostForm(sim.URL()+"/services/oauth2/token", credentials())
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	answer, err := client.PostForm(sim.URL()+"/services/oauth2/token", credentials())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer http.DefaultClient.CloseIdleConnections()
 	defer answer.Body.Close()
 	var body struct {
 		Token string `json:"access_token"`

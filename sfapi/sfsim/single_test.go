@@ -151,7 +151,7 @@ func TestRowsByID(t *testing.T) {
 	if answer := b.must(http.MethodPatch, path, `{"Name":"y"}`); answer.status != 204 {
 		t.Errorf("status %d: %s", answer.status, answer.body)
 	}
-	if answer := b.must(http.MethodPatch, path, `{"Nmae":"y"}`); answer.status != 400 {
+	if answer := b.must(http.MethodPatch, path, `{"Nome":"y"}`); answer.status != 400 {
 		t.Errorf("status %d: %s", answer.status, answer.body)
 	}
 	if answer := b.must(http.MethodPatch, data+"/sobjects/Account/001Ws00000000zz", `{"Name":"y"}`); answer.status != 404 {
@@ -160,7 +160,7 @@ func TestRowsByID(t *testing.T) {
 	if answer := b.get(path + "?fields=Name,phone"); !strings.HasSuffix(answer.body, `},"Name":"y","Phone":null}`) {
 		t.Error(answer.body)
 	}
-	if answer := b.get(path + "?fields=Nmae"); b.faults(answer)[0].ErrorCode != "INVALID_FIELD" {
+	if answer := b.get(path + "?fields=Nome"); b.faults(answer)[0].ErrorCode != "INVALID_FIELD" {
 		t.Error(answer.body)
 	}
 	if answer := b.get(accountPath + "none"); answer.status != 404 {

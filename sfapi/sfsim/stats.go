@@ -2,6 +2,7 @@ package sfsim
 
 import (
 	"encoding/json"
+	"maps"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -75,19 +76,10 @@ func (x *stats) part(op Operation) {
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	out := Stats{
-		Calls: map[Operation]int64{}, Parts: map[Operation]int64{}, Answers: map[int]int64{}, Records: map[string]int{},
-		Failed: s.stats.failed.Load(), Logins: s.stats.logins.Load(), Sessions: s.sessions.count(),
+		Records: map[string]int{}, Failed: s.stats.failed.Load(), Logins: s.stats.logins.Load(), Sessions: s.sessions.count(),
 	}
 	s.stats.mu.Lock()
-	for op, count := range s.stats.calls {
-		out.Calls[op] = count
-	}
-	for op, count := range s.stats.parts {
-		out.Parts[op] = count
-	}
-	for status, count := range s.stats.answers {
-		out.Answers[status] = count
-	}
+	out.Calls, out.Parts, out.Answers = maps.Clone(s.stats.calls), maps.Clone(s.stats.parts), maps.Clone(s.stats.answers)
 	s.stats.mu.Unlock()
 	s.audit.mu.Lock()
 	out.Inserted, out.Updated, out.Deleted = s.audit.counts[Inserted], s.audit.counts[Updated], s.audit.counts[Deleted]

@@ -151,6 +151,7 @@ func TestJWTBearer(t *testing.T) {
 	}})
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			method, signer := c.method, c.key
 			if method == nil {
 				method = jwt.SigningMethodRS256
@@ -177,11 +178,21 @@ func TestScriptedTokenErrors(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sfsim.Config{})
 	rows := [][2]string{
-		{"invalid_grant", "user hasn't approved this consumer"}, {"invalid_grant", "audience is invalid"},
-		{"invalid_grant", "no client credentials user enabled"}, {"invalid_grant", "request not supported on this domain"},
-		{"invalid_grant", ""}, {"invalid_grant", "user is locked"}, {"invalid_grant", "expired access/refresh token"},
-		{"invalid_app_access", ""}, {"invalid_client_id", ""}, {"invalid_client", ""}, {"unsupported_grant_type", ""},
-		{"inactive_user", ""}, {"inactive_org", ""}, {"rate_limit_exceeded", ""}, {"unknown_error", ""},
+		{"invalid_grant", "user hasn't approved this consumer"},
+		{"invalid_grant", "audience is invalid"},
+		{"invalid_grant", "no client credentials user enabled"},
+		{"invalid_grant", "request not supported on this domain"},
+		{"invalid_grant", ""},
+		{"invalid_grant", "user is locked"},
+		{"invalid_grant", "expired access/refresh token"},
+		{"invalid_app_access", ""},
+		{"invalid_client_id", ""},
+		{"invalid_client", ""},
+		{"unsupported_grant_type", ""},
+		{"inactive_user", ""},
+		{"inactive_org", ""},
+		{"rate_limit_exceeded", ""},
+		{"unknown_error", ""},
 	}
 	names := sfsim.TokenErrors()
 	for _, row := range rows {

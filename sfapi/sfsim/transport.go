@@ -34,21 +34,21 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if seen.Host == "" {
 		seen.Host = r.URL.Host
 	}
-	answers := make(chan *http.Response, 1)
+	answers := make(chan *wire, 1)
 	go func() {
 		defer t.s.busy.Done()
 		w := &wire{header: http.Header{}}
 		t.s.ServeHTTP(w, seen)
-		answers <- w.response(r)
+		answers <- w
 	}()
 	select {
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
-	case answer := <-answers:
-		if answer == nil {
+	case w := <-answers:
+		if w.cut {
 			return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 		}
-		return answer, nil
+		return w.response(r), nil
 	}
 }
 
@@ -87,11 +87,8 @@ func (w *wire) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return server, bufio.NewReadWriter(bufio.NewReader(server), bufio.NewWriter(server)), nil
 }
 
-// response is the answer as a client reads it; nil after a reset. A body shorter than announced ends in ErrUnexpectedEOF.
+// response is the answer as a client reads it. A body shorter than announced ends in ErrUnexpectedEOF.
 func (w *wire) response(r *http.Request) *http.Response {
-	if w.cut {
-		return nil
-	}
 	announced, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64)
 	if err != nil {
 		announced = 0

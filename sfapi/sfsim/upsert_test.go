@@ -46,9 +46,9 @@ func TestRecordErrors(t *testing.T) {
 		code, message  string
 		fields         []string
 	}{
-		"unknown field":             {"Account", account + `"Nmae":1`, "INVALID_FIELD", "No such column 'Nmae' on sobject of type Account", []string{}},
+		"unknown field":             {"Account", account + `"Nome":1`, "INVALID_FIELD", "No such column 'Nome' on sobject of type Account", []string{}},
 		"text too long":             {"Account", account + `"BillingCity":"` + strings.Repeat("ü", 41) + `"`, "STRING_TOO_LONG", "Billing City: data value too large: " + strings.Repeat("ü", 41) + " (max length=40)", []string{"BillingCity"}},
-		"value not in the picklist": {"Account", account + `"Type":"Freind"`, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "Account Type: bad value for restricted picklist field: Freind", []string{"Type"}},
+		"value not in the picklist": {"Account", account + `"Type":"Stranger"`, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "Account Type: bad value for restricted picklist field: Stranger", []string{"Type"}},
 		"value not in a multi pick": {"Contact", contact + `"Interests__c":"News;Olds"`, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "Interests: bad value for restricted picklist field: Olds", []string{"Interests__c"}},
 		"too many picks":            {"Contact", contact + `"Interests__c":"` + strings.Repeat("News;", 100) + `News"`, "TOO_MANY_ENUM_VALUE", "Interests: too many values in multi-select picklist", []string{"Interests__c"}},
 		"number out of range":       {"Account", account + `"AnnualRevenue":12345678901234567`, "NUMBER_OUTSIDE_VALID_RANGE", "Annual Revenue: value outside of valid range on numeric field", []string{"AnnualRevenue"}},
@@ -67,7 +67,7 @@ func TestRecordErrors(t *testing.T) {
 		"parent key null":           {"Contact", contact + `"Account":{"External_ID__c":null}`, "MISSING_ARGUMENT", "External_ID__c not specified", []string{}},
 		"two keys of a parent":      {"Contact", contact + `"Account":{"External_ID__c":"a","Name":"b"}`, "INVALID_FIELD", "More than 1 field provided in an external foreign key reference in entity: Contact", []string{}},
 		"parent by a plain field":   {"Contact", contact + `"Account":{"Name":"b"}`, "INVALID_FIELD", "Field name provided, Name is not an External ID or indexed field", []string{}},
-		"parent by unknown field":   {"Contact", contact + `"Account":{"Nmae":"b"}`, "INVALID_FIELD", "No such column 'Nmae' on sobject of type Account", []string{}},
+		"parent by unknown field":   {"Contact", contact + `"Account":{"Nome":"b"}`, "INVALID_FIELD", "No such column 'Nome' on sobject of type Account", []string{}},
 		"polymorphic without type":  {"Task", `"External_ID__c":"bad","Who":{"External_ID__c":"C-1"}`, "INVALID_FIELD", "The type of the polymorphic relationship Who is not specified", []string{}},
 		"polymorphic of wrong type": {"Task", `"External_ID__c":"bad","Who":{"attributes":{"type":"Account"},"External_ID__c":"C-1"}`, "INVALID_FIELD", "The relationship Who does not refer to objects of that type", []string{}},
 	}
@@ -385,7 +385,7 @@ func TestQuirksOfResults(t *testing.T) {
 		t.Errorf("status %d although a record succeeded", answer.status)
 	}
 	b = setup(t, sfsim.Config{Quirks: sfsim.Quirks{BadFieldFailsCall: true}})
-	answer = b.must(http.MethodPatch, accountsURL, envelope("Account", `"External_ID__c":"A","Name":"x"`, `"External_ID__c":"B","Nmae":"x"`))
+	answer = b.must(http.MethodPatch, accountsURL, envelope("Account", `"External_ID__c":"A","Name":"x"`, `"External_ID__c":"B","Nome":"x"`))
 	if got := b.faults(answer)[0]; got.ErrorCode != "INVALID_FIELD" || b.Count("Account") != 0 {
 		t.Errorf("%+v", got)
 	}

@@ -1,5 +1,7 @@
 package sfsim
 
+import "strings"
+
 // verb is what a transaction does to one record.
 type verb string
 
@@ -51,16 +53,13 @@ func (w *work) matchKey() {
 		return
 	}
 	if found := x.all(w.rec.key); len(found) > 1 {
-		ids := ""
+		ids := make([]string, len(found))
 		for i, number := range found {
-			if i > 0 {
-				ids += ", "
-			}
-			ids += formatID(w.table.object.KeyPrefix, number)
+			ids[i] = formatID(w.table.object.KeyPrefix, number)
 		}
 		w.blame(&fault{
 			code: "DUPLICATE_EXTERNAL_ID", fields: []string{w.keyed.Name},
-			message: w.keyed.Label + ": more than one record found for external id field: [" + ids + "]",
+			message: w.keyed.Label + ": more than one record found for external id field: [" + strings.Join(ids, ", ") + "]",
 		})
 	}
 }
@@ -168,7 +167,7 @@ func (w *work) checkRequired(o *object) {
 		}
 	}
 	if len(missing) > 0 {
-		w.blame(&fault{code: "REQUIRED_FIELD_MISSING", message: "Required fields are missing: " + list(missing), fields: missing})
+		w.blame(&fault{code: "REQUIRED_FIELD_MISSING", message: "Required fields are missing: [" + strings.Join(missing, ", ") + "]", fields: missing})
 	}
 }
 
@@ -181,22 +180,10 @@ func (r *record) has(slot int) bool {
 	return false
 }
 
-func list(names []string) string {
-	text := "["
-	for i, name := range names {
-		if i > 0 {
-			text += ", "
-		}
-		text += name
-	}
-	return text + "]"
-}
-
 func notWritable(names []string) *fault {
-	text := list(names)
 	return &fault{
 		code: "INVALID_FIELD_FOR_INSERT_UPDATE", fields: names,
-		message: "Unable to create/update fields: " + text[1:len(text)-1] + ". Please check the security settings of this field and " +
+		message: "Unable to create/update fields: " + strings.Join(names, ", ") + ". Please check the security settings of this field and " +
 			"verify that it is read/write for your profile or permission set.",
 	}
 }

@@ -84,7 +84,8 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 	at := d.src.places[e.path].key
 	if e.bare {
 		d.src.masks = append(d.src.masks, mask{at, hidden})
-		d.add(path, at, "", "this is a key without a value, and unknown", "is a comma or colon before it too many or missing? Known here are "+strings.Join(known, ", "))
+		d.add(path, at, "", "this is a key without a value, and unknown",
+			"is a comma or colon before it too many or missing? Known here are "+strings.Join(known, ", "))
 		return
 	}
 	d.src.hide(e.node)

@@ -183,6 +183,10 @@ var keyAtStart = regexp.MustCompile(`^[ -]*(?:"[\w.]+"|'[\w.]+'|[\w.]+) *:(?: |$
 // hideAll masks all letters and digits but those of keys, in a file of which nothing is known to be harmless because it is
 // no YAML. What matters then is left: quotes, brackets, colons and indentation.
 func (s *source) hideAll() {
+	if s.allHidden {
+		return
+	}
+	s.allHidden = true
 	for i, line := range s.lines {
 		key := keyAtStart.FindString(line)
 		column, done := utf8.RuneCountInString(key)+1, len(key)

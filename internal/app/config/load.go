@@ -82,10 +82,17 @@ func (c *Config) Annotate(path, message string) Problem {
 }
 
 // tree takes the text apart. If that fails, the reason has been noted.
-func (d *decoder) tree(text string) (ast.Node, bool) {
+func (d *decoder) tree(text string) (root ast.Node, ok bool) {
 	if !d.readable(text) {
 		return nil, false
 	}
+	// A bug of the parser must not end the process without a word about the file.
+	defer func() {
+		if recover() != nil {
+			d.notYAML(errors.New("the parser cannot make sense of it"))
+			root, ok = nil, false
+		}
+	}()
 	tokens := lexer.Tokenize(shield(text))
 	unshield(tokens)
 	d.src.hideComments(tokens)
@@ -94,28 +101,23 @@ func (d *decoder) tree(text string) (ast.Node, bool) {
 		d.add("", d.src.tokenSpan(tk), "", fmt.Sprintf("nests deeper than %d levels", maxDepth), "no key of the configuration is that deep")
 		return nil, false
 	}
-	file, err := parse(tokens)
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		d.src.hideAll()
-		at, message := span{line: 1, column: 1}, err.Error()
-		if syntax, ok := errors.AsType[*yaml.SyntaxError](err); ok {
-			at, message = d.src.tokenSpan(syntax.Token), quotation.ReplaceAllString(syntax.Message, `"..."`)
-			at.width = min(at.width, 1) // where the parser gave up, which need not be where the mistake is
-		}
-		d.add("", at, "", "this is not YAML: "+message, "look for a missing quote, bracket or colon, or for wrong indentation, here or on the line before")
+		d.notYAML(err)
 		return nil, false
 	}
 	return d.root(file)
 }
 
-// parse turns a panic of the parser into an error: its input comes from strangers.
-func parse(tokens token.Tokens) (file *ast.File, err error) {
-	defer func() {
-		if recover() != nil {
-			file, err = nil, errors.New("the parser cannot make sense of it")
-		}
-	}()
-	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+// notYAML notes why the file could not be taken apart.
+func (d *decoder) notYAML(err error) {
+	d.src.hideAll()
+	at, message := span{line: 1, column: 1}, err.Error()
+	if syntax, ok := errors.AsType[*yaml.SyntaxError](err); ok {
+		at, message = d.src.tokenSpan(syntax.Token), quotation.ReplaceAllString(syntax.Message, `"..."`)
+		at.width = min(at.width, 1) // where the parser gave up, which need not be where the mistake is
+	}
+	d.add("", at, "", "this is not YAML: "+message, "look for a missing quote, bracket or colon, or for wrong indentation, here or on the line before")
 }
 
 // root returns the object that the file must be; nil if it is empty.

@@ -15,6 +15,8 @@ type source struct {
 	lines  []string
 	places map[string]place // by path
 	masks  []mask           // what no excerpt may show
+
+	allHidden bool // hideAll has been here
 }
 
 // span is a stretch of one line. Lines and columns count from 1, columns in characters; nothing can be shown of a width of 0.

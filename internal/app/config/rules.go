@@ -42,15 +42,19 @@ func (c *checker) twice(path, other string) {
 func (c *checker) mapping(m *Mapping, path string) {
 	if durable := c.cfg.Source.Durable + "-" + m.Name; len(durable) > maxNameLength {
 		c.clash(join(path, "name"), "source.durable",
-			fmt.Sprintf("makes a durable's name of %d characters, but NATS takes %d", len(durable), maxNameLength), "shorten source.durable or the mapping's name")
+			fmt.Sprintf("makes a durable's name of %d characters, but NATS takes %d", len(durable), maxNameLength),
+			"shorten source.durable or the mapping's name")
 	}
 	if replay := c.cfg.Replay.Subject + ".>"; m.Subject != "" && overlap(m.Subject, replay) {
 		c.clash(join(path, "subject"), "replay.subject",
-			fmt.Sprintf("matches replayed letters (%s)", replay), "replayed letters would come back as new events: narrow one of the two subjects")
+			fmt.Sprintf("matches replayed letters (%s)", replay),
+			"replayed letters would come back as new events: narrow one of the two subjects")
 	}
 	if m.DeleteWhen == "" {
-		if at, _ := c.src.find(join(path, "on_delete")); c.src.has(join(path, "on_delete")) && c.sound(join(path, "on_delete"), join(path, "delete_when")) {
-			c.add(join(path, "on_delete"), at, "", "delete_when is missing, so no event is a deletion", `add it, for example delete_when: data.op == "delete", or remove on_delete`)
+		if onDelete := join(path, "on_delete"); c.src.has(onDelete) && c.sound(onDelete, join(path, "delete_when")) {
+			at, _ := c.src.find(onDelete)
+			c.add(onDelete, at, "", "delete_when is missing, so no event is a deletion",
+				`add it, for example delete_when: data.op == "delete", or remove on_delete`)
 		}
 		if len(m.Fields) == 0 {
 			c.missing(join(path, "fields"), ": without delete_when a mapping writes fields", "fields: {Name: name}")

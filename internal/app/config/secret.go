@@ -80,9 +80,14 @@ func write(state fmt.State, text string) {
 	_, _ = io.WriteString(state, text)
 }
 
+const (
+	plainReference = `\$\{\w+(?::-[\w.-]*)?\}`
+	plainPart      = `(?:[\w.-]|` + plainReference + `)`
+)
+
 var (
 	// plainAddress matches host:port, several joined by commas, and a path. A reference may stand for any part.
-	plainAddress = regexp.MustCompile(`^(?:(?:[\w.-]|\$\{\w+(?::-[\w.-]*)?\})*(?:\[[0-9A-Fa-f:.]*\])?(?::(?:\d*|\$\{\w+(?::-\d*)?\}))?(?:,|/|$))*(?:[\w./-]|\$\{\w+(?::-[\w.-]*)?\})*$`)
+	plainAddress = regexp.MustCompile(`^(?:` + plainPart + `*(?:\[[0-9A-Fa-f:.]*\])?(?::(?:\d*|` + plainReference + `))?(?:,|/|$))*(?:/|` + plainPart + `)*$`)
 	// keyword matches the start of a libpq keyword string, pairs all of them.
 	keyword = regexp.MustCompile(`^\s*\w+\s*=`)
 	pairs   = regexp.MustCompile(`(\w+)(\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)+)`)

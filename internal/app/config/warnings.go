@@ -69,7 +69,8 @@ func (c *checker) files() {
 			if c.src.places[path].expanded {
 				which = "it names"
 			}
-			c.warn(path, fmt.Sprintf("the file %s cannot be found", which), "put it in place before the service starts; relative paths start at the folder of the configuration")
+			c.warn(path, fmt.Sprintf("the file %s cannot be found", which),
+				"put it in place before the service starts; relative paths start at the folder of the configuration")
 		}
 	})
 }
@@ -89,7 +90,8 @@ func walkValues(v reflect.Value, path string, visit func(path string, v reflect.
 // exposure warns of what others on the network can see or cannot reach.
 func (c *checker) exposure() {
 	if host, _, err := net.SplitHostPort(c.cfg.HTTP.Addr); err == nil && !isLoopback(host) && c.cfg.HTTP.Token.IsZero() {
-		c.warn("http.addr", "others can reach this address, but without http.token control and payloads are refused to them", "set http.token, or listen on 127.0.0.1")
+		c.warn("http.addr", "others can reach this address, but without http.token control and payloads are refused to them",
+			"set http.token, or listen on 127.0.0.1")
 	}
 	u, err := url.Parse(c.cfg.Database.URL.Reveal())
 	if err == nil && u.Query().Get("sslmode") == "disable" && u.Hostname() != "" && !isLoopback(u.Hostname()) {
@@ -120,10 +122,12 @@ func (c *checker) flow() {
 		c.warn("shutdown_timeout", "calls under way are cut off: salesforce.timeout is longer", "write at least "+formatDuration(cfg.Salesforce.Timeout))
 	}
 	if cfg.Source.AckWait > 10*time.Minute {
-		c.warn("source.ack_wait", "what a crashed instance held waits this long for another", "write a minute or two: messages at work are signalled anyway")
+		c.warn("source.ack_wait", "what a crashed instance held waits this long for another",
+			"write a minute or two: messages at work are signalled anyway")
 	}
 	if used := cfg.Resilience.Redelivery; len(used.Delays) >= used.MaxAttempts && len(used.Delays) > 1 {
-		c.warn("resilience.redelivery.delays", fmt.Sprintf("with %d attempts only the first %d are used", used.MaxAttempts, used.MaxAttempts-1), "drop the rest or raise max_attempts")
+		c.warn("resilience.redelivery.delays", fmt.Sprintf("with %d attempts only the first %d are used", used.MaxAttempts, used.MaxAttempts-1),
+			"drop the rest or raise max_attempts")
 	}
 	unused := []string{"username", "private_key_file", "audience"}
 	if cfg.Salesforce.Auth.Flow == JWTBearer {
@@ -145,10 +149,12 @@ func (c *checker) rule(m *Mapping, i int) {
 		c.warn(join(path, "deliver"), "this time is still to come", "until then the mapping gets no event")
 	}
 	twin := slices.IndexFunc(c.cfg.Mappings[:i], func(o Mapping) bool {
-		return o.Subject == m.Subject && o.When == m.When && strings.EqualFold(o.Object, m.Object) && strings.EqualFold(o.ExternalID.Field, m.ExternalID.Field)
+		return o.Subject == m.Subject && o.When == m.When &&
+			strings.EqualFold(o.Object, m.Object) && strings.EqualFold(o.ExternalID.Field, m.ExternalID.Field)
 	})
 	if twin >= 0 {
-		c.warn(join(path, "subject"), fmt.Sprintf("mapping %s makes changes of the same events for the same records", c.cfg.Mappings[twin].Name), "join the two, or tell their events apart with when")
+		c.warn(join(path, "subject"), fmt.Sprintf("mapping %s makes changes of the same events for the same records", c.cfg.Mappings[twin].Name),
+			"join the two, or tell their events apart with when")
 	}
 }
 
