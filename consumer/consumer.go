@@ -176,7 +176,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	c.log.Info().Int("in_flight", c.inFlight()).Msg("stopping: intake ends")
-	c.finish(stopped)
+	c.finish(work, stopped)
 	stop()
 	<-stopped
 	_ = workers.Wait()
@@ -185,8 +185,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 }
 
 // finish waits until nothing is in flight, or until it may not wait any longer.
-func (c *Consumer) finish(intakeStopped <-chan struct{}) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.ShutdownTimeout)
+func (c *Consumer) finish(work context.Context, intakeStopped <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(work, c.cfg.ShutdownTimeout)
 	defer cancel()
 	c.lanes.hurryUp()
 	select {

@@ -33,7 +33,7 @@ func (in *intake) run(ctx, work context.Context) error {
 	}
 	defer puller.close()
 	in.puller = puller
-	defer in.abandon()
+	defer in.abandon(work)
 
 	quiet, all := in.c.slots.reserve, in.c.slots.total
 	want := quiet // few on a quiet stream, as many as there are under backlog
@@ -78,8 +78,8 @@ func (in *intake) pullBytes(free int64) int {
 }
 
 // abandon gives back what still arrives when the intake stops.
-func (in *intake) abandon() {
-	ctx, cancel := context.WithTimeout(context.Background(), pullGrace)
+func (in *intake) abandon(work context.Context) {
+	ctx, cancel := context.WithTimeout(work, pullGrace)
 	defer cancel()
 	for ctx.Err() == nil {
 		chunk, _, _ := in.puller.next(ctx, chunkSize)

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -220,31 +221,12 @@ func (l *lanes) giveBack(alone bool, items ...*item) {
 			ev.alone = ev.alone || alone
 			q.bytes += ev.size
 		}
-		q.events = append(it.events[:len(it.events):len(it.events)], q.events...)
+		q.events = append(slices.Clip(it.events), q.events...)
 		l.waiting += len(it.events)
 		l.settle(q)
 	}
 	l.mu.Unlock()
 	l.wake()
-}
-
-// drain removes everything that waits, for a service that stops.
-func (l *lanes) drain() []*event {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var events []*event
-	for id, q := range l.keys {
-		events = append(events, q.events...)
-		q.events, q.bytes = nil, 0
-		if !q.busy {
-			delete(l.keys, id)
-		}
-	}
-	for _, ln := range l.order {
-		ln.ready, ln.bytes = nil, 0
-	}
-	l.waiting = 0
-	return events
 }
 
 // hurryUp lets every batch leave without lingering from now on.

@@ -81,8 +81,10 @@ type lagCollector struct {
 	desc *prometheus.Desc
 }
 
+// Describe names the metric.
 func (l *lagCollector) Describe(ch chan<- *prometheus.Desc) { ch <- l.desc }
 
+// Collect answers a scrape.
 func (l *lagCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range l.c.Status().Mappings {
 		ch <- prometheus.MustNewConstMetric(l.desc, prometheus.GaugeValue, float64(m.Lag), m.Name)

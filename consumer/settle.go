@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"penstock/deadletter"
 )
 
@@ -132,11 +134,11 @@ func (c *Consumer) report(outcomes []outcome) {
 	}
 	for _, k := range order {
 		o := first[k]
-		line := c.log.Info()
+		level := zerolog.InfoLevel
 		if k.verdict == Dead {
-			line = c.log.Warn()
+			level = zerolog.WarnLevel
 		}
-		line = line.Str("mapping", k.mapping).Str("verdict", string(k.verdict)).Str("class", k.class).Str("code", k.code).
+		line := c.log.WithLevel(level).Str("mapping", k.mapping).Str("verdict", string(k.verdict)).Str("class", k.class).Str("code", k.code).
 			Int("messages", groups[k]).Uint64("first_seq", o.event.ref.Sequence).Int("attempts", o.event.attempts+1).
 			Str("error", o.failure.text)
 		if o.failure.reqID != "" {

@@ -87,6 +87,7 @@ func startStack(ctx context.Context, logs io.Writer) (s *stack, err error) {
 		s.database = s.postgres.DSN()
 	}
 	// A call takes as long as a quick org's: 30 ms and a little for each record, with the rows locked meanwhile.
+	//nolint:contextcheck // it runs until Close
 	s.sim, err = sfsim.Start(sfsim.Config{Latency: sfsim.Latency{Base: 30 * time.Millisecond, PerRecord: 200 * time.Microsecond}})
 	if err != nil {
 		return s, err

@@ -64,6 +64,6 @@ type versionCmd struct{}
 
 // Run prints the version.
 func (*versionCmd) Run(w *world) error {
-	fmt.Fprintln(w.out, "penstock", version)
-	return nil
+	_, err := fmt.Fprintln(w.out, "penstock", version)
+	return err
 }

@@ -80,10 +80,6 @@ func consumerConfig(cfg *config.Config) consumer.Config {
 
 func newClient(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer) (*sfapi.Client, error) {
 	sf := cfg.Salesforce
-	classes := make(map[string]sfapi.Class, len(sf.ErrorClasses))
-	for code, class := range sf.ErrorClasses {
-		classes[code] = sfapi.Class(class)
-	}
 	return sfapi.New(sfapi.Config{
 		LoginURL:   sf.LoginURL.Reveal(),
 		APIVersion: sf.APIVersion,
@@ -98,7 +94,7 @@ func newClient(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer
 		},
 		Timeout:       sf.Timeout,
 		Headers:       sfapi.Headers{AutoAssign: sf.Headers.AutoAssign, DuplicateRuleAllowSave: sf.Headers.DuplicateRuleAllowSave},
-		ErrorClasses:  classes,
+		ErrorClasses:  sf.ErrorClasses,
 		MaxConcurrent: sf.MaxConcurrentCalls,
 	}, sfapi.Options{Log: log, Registerer: reg, Now: time.Now})
 }

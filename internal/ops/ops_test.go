@@ -34,7 +34,7 @@ func server(t *testing.T, ready ops.Readiness) *httptest.Server {
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:noctx // a test against loopback
+	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package workload
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"time"
@@ -30,9 +31,7 @@ func (s State) Apply(ev Event) {
 		record = make(map[string]any)
 		records[ev.Key] = record
 	}
-	for name, value := range ev.Fields {
-		record[name] = value
-	}
+	maps.Copy(record, ev.Fields)
 }
 
 // Count is how many records the state has.

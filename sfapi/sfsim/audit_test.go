@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -106,4 +108,25 @@ func TestReset(t *testing.T) {
 	if answer := b.get(data + "/limits"); answer.status != 401 {
 		t.Errorf("the session survived: status %d", answer.status)
 	}
+}
+
+// TestResetDuringCalls resets the org while rows wait to be written.
+func TestResetDuringCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := onFakeTime(t, sfsim.Config{Latency: sfsim.Latency{PerRecord: 10 * time.Second}})
+		f.upsert("Account", `"External_ID__c":"A-1","Name":"x"`, `"External_ID__c":"A-2","Name":"x"`)
+		got := f.race(time.Second,
+			func() []string { return f.upsert("Account", `"External_ID__c":"A-1","Name":"y"`) },
+			func() []string { return f.upsert("Account", `"External_ID__c":"A-1","Name":"z"`) },
+			func() []string {
+				f.Reset()
+				return nil
+			})
+		deleted := []string{"ENTITY_IS_DELETED"}
+		want := []outcome{{deleted, 10 * time.Second}, {deleted, 19 * time.Second}, {nil, 0}}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(outcome{})); diff != "" || f.Count("Account") != 0 {
+			t.Error(diff)
+		}
+	})
 }

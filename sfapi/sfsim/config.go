@@ -41,7 +41,7 @@ type Config struct {
 
 	Versions Versions // Defaults to 31 (oldest), 41 (oldest not deprecated) and 68 (newest).
 
-	AuditLimit int       // Commits kept for reading, the newest win. Defaults to 1,000,000; negative keeps none, only the counts.
+	AuditLimit int       // Commits kept for reading, the newest win; each costs its record and 150 bytes. Defaults to 1,000,000; negative keeps none, only counts.
 	Troubles   []Trouble // In force from the start.
 	Seed       uint64    // Of the dice that Trouble.Probability throws. Defaults to 1.
 	Quirks     Quirks

@@ -86,7 +86,7 @@ func (s *Server) enter() bool {
 }
 
 // Reset makes the org as New made it: no records but the users, no sessions, no audit log, counters at zero, and the
-// troubles of the configuration. Calls in progress at that moment may still write.
+// troubles of the configuration. A call in progress at that moment may still insert.
 func (s *Server) Reset() {
 	for _, t := range s.tables {
 		t.mu.Lock()

@@ -181,6 +181,9 @@ func (t *table) reindex(x *index, old, next *row) {
 
 // undo takes back a put. An undone insert leaves a used-up number behind, as a rolled-back insert does in Salesforce.
 func (t *table) undo(old, next *row) {
+	if t.row(next.number) != next {
+		return // the org was reset meanwhile
+	}
 	if old == nil {
 		old = &row{number: next.number, deleted: true}
 	}

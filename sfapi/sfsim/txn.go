@@ -119,10 +119,12 @@ func (t *txn) lock() {
 
 // refresh looks at the row again now that it is locked: what was found before may be an older version.
 func (w *work) refresh() {
-	w.old = w.table.read(w.old.number)
-	if w.old.deleted {
-		w.blame(&fault{status: 404, code: "ENTITY_IS_DELETED", message: "entity is deleted"})
+	current := w.table.read(w.old.number)
+	if current == nil || current.deleted {
+		w.blame(entityDeleted())
+		return
 	}
+	w.old = current
 }
 
 // await waits for the locks that others hold.
@@ -202,6 +204,10 @@ func (t *txn) put(table *table, works []work) {
 		if w.failed() {
 			continue
 		}
+		if w.old != nil && table.row(w.old.number) != w.old {
+			w.blame(entityDeleted()) // its lock kept others away, but not a Reset of the whole org
+			continue
+		}
 		if f, other := table.clash(w.next); f != nil {
 			w.blame(duplicateValue(f, formatID(table.object.KeyPrefix, other)))
 			continue
@@ -252,6 +258,10 @@ func (s *Server) idOf(w *work) string {
 		return ""
 	}
 	return formatID(w.table.object.KeyPrefix, w.old.number)
+}
+
+func entityDeleted() *fault {
+	return &fault{status: 404, code: "ENTITY_IS_DELETED", message: "entity is deleted"}
 }
 
 func lockedRow(id string) *fault {

@@ -89,7 +89,7 @@ func (s *Server) lookup(t *table, id string) (*row, *fault) {
 		return nil, &fault{status: 404, code: "INVALID_CROSS_REFERENCE_KEY", message: "invalid cross reference id"}
 	}
 	if row.deleted {
-		return nil, &fault{status: 404, code: "ENTITY_IS_DELETED", message: "entity is deleted"}
+		return nil, entityDeleted()
 	}
 	return row, nil
 }
