@@ -34,7 +34,7 @@ func (c *Consumer) dispatch(ctx context.Context) {
 		free := sync.OnceFunc(func() { <-calls })
 		deliveries.Go(func() {
 			defer free()
-			if probe {
+			if probe > 0 {
 				defer c.gate.probed()
 			}
 			c.deliver(ctx, b, free)
@@ -43,17 +43,17 @@ func (c *Consumer) dispatch(ctx context.Context) {
 }
 
 // nextBatch waits for a batch that may leave now; nil when ctx has ended.
-func (c *Consumer) nextBatch(ctx context.Context) (*batch, bool) {
+func (c *Consumer) nextBatch(ctx context.Context) (*batch, int) {
 	for {
 		probe, err := c.gate.pass(ctx)
 		if err != nil {
-			return nil, false
+			return nil, 0
 		}
-		b, sleep := c.lanes.take(time.Now())
+		b, sleep := c.lanes.take(time.Now(), probe)
 		if b != nil {
 			return b, probe
 		}
-		if probe {
+		if probe > 0 {
 			c.gate.probed()
 		}
 		if sleep == 0 {
@@ -67,7 +67,7 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, bool) {
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
-			return nil, false
+			return nil, 0
 		}
 	}
 }
@@ -262,13 +262,16 @@ func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 		d.c.lanes.giveBack(false, it) // the service stops; this says nothing about Salesforce
 		return
 	}
+	if alone && suspect(it, f, err) {
+		f.class = sfapi.Transient
+	}
 	outcomes := make([]outcome, 0, len(it.events))
 	for _, ev := range it.events {
 		verdict, delay := judge(f, ev.attempts, alone, d.c.cfg.Redelivery, d.c.random)
 		switch {
 		case verdict == Hold:
 			d.c.hold(f, err)
-			d.c.lanes.giveBack(false, it)
+			d.c.lanes.postpone(time.Now(), d.c.noteHold, it)
 			return
 		case verdict == Dead && len(it.events) > 1:
 			d.c.lanes.giveBack(true, it)
@@ -278,6 +281,24 @@ func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 	}
 	d.outcomes = append(d.outcomes, outcomes...)
 	d.done = append(d.done, it)
+}
+
+// overwhelming is how often a change must be held alone, while others get through each time, until it is to blame.
+const overwhelming = 10
+
+// suspect says whether it is the record that ends every call it is in: by hanging the org's triggers, for example. An
+// outage holds everybody. Such a record is held again and again while others pass, in ever smaller company, until it is
+// alone; and then often enough that no flapping link explains it.
+func suspect(it *item, f failure, err error) bool {
+	return f.class == sfapi.System && it.events[0].holds >= overwhelming && reasonOf(f, err) == ReasonBreaker
+}
+
+// noteHold remembers when an event was held, and says whether others got through since it last was.
+func (c *Consumer) noteHold(ev *event) bool {
+	answered := c.gate.answered()
+	suspicious := ev.heldAt > 0 && answered >= ev.heldAt
+	ev.heldAt = answered + 1
+	return suspicious
 }
 
 // flush settles what is known and lets its keys travel again.

@@ -24,6 +24,10 @@ type event struct {
 	change     *mapping.Change // nil until mapped
 	size       int             // bytes of the encoded record, or of the key for a delete
 	alone      bool            // to be sent unmerged, because a merged record of it was refused; guarded by lanes.mu
+
+	// A change that is held although others get through is under suspicion; see suspect.
+	holds  int    // how often; guarded by lanes.mu
+	heldAt uint64 // how many calls had worked when it was last held, plus one; 0: never held
 }
 
 // newEvent reads the delivery's metadata from the reply subject; no round trip.

@@ -50,8 +50,9 @@ type gate struct {
 
 	mu      sync.Mutex
 	closed  map[Reason]*Closure
-	pauses  int  // consecutive pauses of the Salesforce reasons
-	probing bool // a probe is under way
+	pauses  int    // consecutive pauses of the Salesforce reasons
+	probing bool   // a probe is under way
+	answers uint64 // calls that Salesforce has answered as it should
 	changed chan struct{}
 }
 
@@ -112,10 +113,18 @@ func (g *gate) reached() {
 	g.mu.Lock()
 	quiet := len(g.closed) == 0 && g.pauses == 0
 	g.pauses = 0
+	g.answers++
 	g.mu.Unlock()
 	if !quiet {
 		g.open(ReasonBreaker, ReasonQuota, ReasonAuth, ReasonMaintenance)
 	}
+}
+
+// answered is how many calls Salesforce has answered as it should.
+func (g *gate) answered() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.answers
 }
 
 // wait returns once the gate is open.
@@ -135,12 +144,13 @@ func (g *gate) wait(ctx context.Context) error {
 	}
 }
 
-// pass returns once a batch may leave: when the gate is open, or as the one probe of a gate that has been closed long
-// enough. The caller of a probe must call probed when the batch is back.
-func (g *gate) pass(ctx context.Context) (probe bool, err error) {
+// pass returns once a batch may leave: when the gate is open (0), or as the one probe of a gate that has been closed long
+// enough (1 for the first probe, 2 for the second in a row, …). The caller of a probe must call probed when the batch is
+// back.
+func (g *gate) pass(ctx context.Context) (probe int, err error) {
 	for {
 		probe, sleep, changed := g.admit(time.Now())
-		if probe || sleep == 0 {
+		if probe > 0 || sleep == 0 {
 			return probe, ctx.Err()
 		}
 		timer := time.NewTimer(sleep)
@@ -151,7 +161,7 @@ func (g *gate) pass(ctx context.Context) (probe bool, err error) {
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }
@@ -159,14 +169,14 @@ func (g *gate) pass(ctx context.Context) (probe bool, err error) {
 // forever is how long an admission sleeps when only a change can end its wait.
 const forever = time.Hour
 
-func (g *gate) admit(now time.Time) (probe bool, sleep time.Duration, changed <-chan struct{}) {
+func (g *gate) admit(now time.Time) (probe int, sleep time.Duration, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.closed) == 0 {
-		return false, 0, g.changed
+		return 0, 0, g.changed
 	}
 	if g.closed[ReasonDatabase] != nil || g.probing {
-		return false, forever, g.changed
+		return 0, forever, g.changed
 	}
 	var until time.Time
 	for _, c := range g.closed {
@@ -175,10 +185,10 @@ func (g *gate) admit(now time.Time) (probe bool, sleep time.Duration, changed <-
 		}
 	}
 	if left := until.Sub(now); left > 0 {
-		return false, left, g.changed
+		return 0, left, g.changed
 	}
 	g.probing = true
-	return true, 0, g.changed
+	return max(1, g.pauses), 0, g.changed
 }
 
 // probed ends a probe, whatever came of it.

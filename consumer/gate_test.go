@@ -20,8 +20,8 @@ func TestAClosedGateLetsOneProbeThroughAfterItsPause(t *testing.T) {
 		g.shut(ReasonBreaker, "503", 0)
 		start := time.Now()
 		probe, err := g.pass(t.Context())
-		if err != nil || !probe || time.Since(start) != firstPause {
-			t.Fatalf("probe %v, err %v after %v; want a probe after %v", probe, err, time.Since(start), firstPause)
+		if err != nil || probe != 1 || time.Since(start) != firstPause {
+			t.Fatalf("probe %d, err %v after %v; want a probe after %v", probe, err, time.Since(start), firstPause)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
@@ -30,8 +30,8 @@ func TestAClosedGateLetsOneProbeThroughAfterItsPause(t *testing.T) {
 		}
 		g.reached()
 		g.probed()
-		if probe, err := g.pass(t.Context()); probe || err != nil {
-			t.Fatalf("an open gate answered probe %v, %v", probe, err)
+		if probe, err := g.pass(t.Context()); probe > 0 || err != nil {
+			t.Fatalf("an open gate answered probe %d, %v", probe, err)
 		}
 	})
 }

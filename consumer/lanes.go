@@ -112,7 +112,10 @@ func (l *lanes) push(events []*event) {
 //
 // A full batch goes before one that has merely lingered, since calls are precious under backlog; but the latter yields
 // for patience at most.
-func (l *lanes) take(now time.Time) (*batch, time.Duration) {
+//
+// probe is 0, or which probe in a row of a closed gate the batch will be. Each is smaller than the one before: if it is a
+// record that closes the gate, a probe without it opens it again.
+func (l *lanes) take(now time.Time, probe int) (*batch, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var full, due *lane
@@ -135,9 +138,9 @@ func (l *lanes) take(now time.Time) (*batch, time.Duration) {
 	case full == nil && due == nil:
 		return nil, sleep
 	case full == nil, due != nil && now.Sub(due.oldest()) > patience*l.limits.Linger:
-		return l.fill(due), 0
+		return l.fill(due, probe-1), 0
 	default:
-		return l.fill(full), 0
+		return l.fill(full, probe-1), 0
 	}
 }
 
@@ -152,14 +155,16 @@ func older(a, b *lane) *lane {
 	return a
 }
 
-// fill takes queues from the lane until the batch is full.
-func (l *lanes) fill(ln *lane) *batch {
+// fill takes queues from the lane until the batch is full. The more often a change has been held while others got
+// through, the fewer share its call; doubt is how often the whole batch has been.
+func (l *lanes) fill(ln *lane, doubt int) *batch {
 	b := &batch{lane: ln.id}
-	size, taken := 0, 0
+	size, taken, limit := 0, 0, shrunk(l.maxItems(ln), doubt)
 	for _, q := range ln.ready {
 		it := l.head(q)
 		n := len(it.change.Record())
-		if len(b.items) > 0 && (len(b.items) == l.maxItems(ln) || size+n > l.limits.MaxBytes) {
+		limit = min(limit, shrunk(l.maxItems(ln), it.events[0].holds))
+		if len(b.items) > 0 && (len(b.items) >= limit || size+n > l.limits.MaxBytes) {
 			break
 		}
 		size += n
@@ -180,6 +185,9 @@ func (l *lanes) fill(ln *lane) *batch {
 	}
 	return b
 }
+
+// shrunk is a quarter of the limit for each doubt, and one at last.
+func shrunk(limit, doubts int) int { return max(1, limit>>min(2*max(0, doubts), 10)) }
 
 // head merges the changes at the front of a queue that can be one record: same operation, the very same key value,
 // and not condemned to travel alone.
@@ -214,11 +222,26 @@ func (l *lanes) finish(items ...*item) {
 
 // giveBack returns items to the front of their queues, unsettled. Changes that are alone will not be merged again.
 func (l *lanes) giveBack(alone bool, items ...*item) {
+	l.restore(items, func(ev *event) { ev.alone = ev.alone || alone })
+}
+
+// postpone returns items to the front of their queues, and the queues to the end of their lanes: if they are what closes
+// the gate, somebody else shall be the next probe. suspicious says whether others got through meanwhile.
+func (l *lanes) postpone(now time.Time, suspicious func(*event) bool, items ...*item) {
+	l.restore(items, func(ev *event) {
+		ev.arrived = now
+		if suspicious(ev) {
+			ev.holds++
+		}
+	})
+}
+
+func (l *lanes) restore(items []*item, mark func(*event)) {
 	l.mu.Lock()
 	for _, it := range items {
 		q := it.queue
 		for _, ev := range it.events {
-			ev.alone = ev.alone || alone
+			mark(ev)
 			q.bytes += ev.size
 		}
 		q.events = append(slices.Clip(it.events), q.events...)

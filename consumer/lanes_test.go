@@ -40,13 +40,13 @@ func TestALoneChangeWaitsForLingerAndNoLonger(t *testing.T) {
 	t.Parallel()
 	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20, Linger: 100 * time.Millisecond})
 	l.push([]*event{queued(1, epoch, change("Account", "a", mapping.Upsert))})
-	if b, sleep := l.take(epoch.Add(40 * time.Millisecond)); b != nil || sleep != 60*time.Millisecond {
+	if b, sleep := l.take(epoch.Add(40*time.Millisecond), 0); b != nil || sleep != 60*time.Millisecond {
 		t.Fatalf("after 40 ms: batch %v, sleep %v; want none and 60 ms", b, sleep)
 	}
-	if b, _ := l.take(epoch.Add(100 * time.Millisecond)); b == nil || len(b.items) != 1 {
+	if b, _ := l.take(epoch.Add(100*time.Millisecond), 0); b == nil || len(b.items) != 1 {
 		t.Fatalf("after 100 ms: batch %v, want one item", b)
 	}
-	if b, sleep := l.take(epoch.Add(time.Second)); b != nil || sleep != 0 {
+	if b, sleep := l.take(epoch.Add(time.Second), 0); b != nil || sleep != 0 {
 		t.Fatalf("empty lanes gave %v, %v", b, sleep)
 	}
 }
@@ -63,11 +63,11 @@ func TestAFullBatchLeavesAtOnce(t *testing.T) {
 			for i := range 5 {
 				l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprintf("k%d", i), mapping.Upsert))})
 			}
-			b, _ := l.take(epoch)
+			b, _ := l.take(epoch, 0)
 			if b == nil || len(b.items) != 3 {
 				t.Fatalf("got %+v, want three items", b)
 			}
-			if b, sleep := l.take(epoch); b != nil || sleep != time.Hour {
+			if b, sleep := l.take(epoch, 0); b != nil || sleep != time.Hour {
 				t.Fatalf("the two that are left gave %+v, %v; they have to linger", b, sleep)
 			}
 		})
@@ -82,7 +82,7 @@ func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testin
 		queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=new")),
 		queued(3, epoch, change("Account", "a", mapping.Delete)),
 	})
-	b, _ := l.take(epoch)
+	b, _ := l.take(epoch, 0)
 	if len(b.items) != 1 || len(b.items[0].events) != 2 {
 		t.Fatalf("got %d items, want one of two events", len(b.items))
 	}
@@ -90,12 +90,12 @@ func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testin
 	if !strings.Contains(record, `"Name":"new"`) || !strings.Contains(record, `"City":"Bern"`) || strings.Contains(record, "old") {
 		t.Fatalf("merged record is %s", record)
 	}
-	if other, _ := l.take(epoch.Add(time.Hour)); other != nil {
+	if other, _ := l.take(epoch.Add(time.Hour), 0); other != nil {
 		t.Fatal("the key is in flight, yet another batch has it")
 	}
 	l.giveBack(true, b.items...)
 	for _, want := range []uint64{1, 2, 3} {
-		b, _ := l.take(epoch.Add(time.Hour))
+		b, _ := l.take(epoch.Add(time.Hour), 0)
 		if b == nil || len(b.items) != 1 || len(b.items[0].events) != 1 || b.items[0].events[0].ref.Sequence != want {
 			t.Fatalf("got %+v, want event %d alone", b, want)
 		}
@@ -113,7 +113,7 @@ func TestKeysThatDifferInCaseNeverTravelTogether(t *testing.T) {
 		queued(1, epoch, change("Account", "abc", mapping.Upsert)),
 		queued(2, epoch, change("Account", "ABC", mapping.Upsert)),
 	})
-	b, _ := l.take(epoch)
+	b, _ := l.take(epoch, 0)
 	if len(b.items) != 1 || len(b.items[0].events) != 1 {
 		t.Fatalf("got %d items", len(b.items))
 	}
@@ -126,7 +126,7 @@ func TestDeletesTravelTwentyFiveToACall(t *testing.T) {
 		l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprint(i), mapping.Delete))})
 	}
 	for _, want := range []int{25, 25, 10} {
-		if b, _ := l.take(epoch); len(b.items) != want {
+		if b, _ := l.take(epoch, 0); len(b.items) != want {
 			t.Fatalf("got %d deletes, want %d", len(b.items), want)
 		}
 	}
@@ -182,7 +182,7 @@ func (m *laneModel) push(t *rapid.T) {
 }
 
 func (m *laneModel) take(t *rapid.T) {
-	b, _ := m.lanes.take(m.now)
+	b, _ := m.lanes.take(m.now, rapid.IntRange(0, 8).Draw(t, "probe"))
 	if b == nil {
 		return
 	}

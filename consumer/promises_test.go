@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,28 @@ func TestAnOutageCostsNoMessageAnything(t *testing.T) {
 	}
 	if delivered := cons.CachedInfo().Delivered.Consumer; delivered != 500 {
 		t.Fatalf("%d deliveries of 500 messages: they were not kept in flight", delivered)
+	}
+}
+
+func TestARecordThatHangsEveryCallItIsInDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{answer: func(_ int, keys []string) error {
+		if slices.Contains(keys, "A-13") {
+			return &sfapi.Error{Kind: sfapi.System, Code: "TIMEOUT", Ambiguous: true}
+		}
+		return nil
+	}})
+	r.cfg.Batch.MaxRecords = 50
+	hung := uint64(0)
+	for i := range 200 {
+		if seq := r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i)); i == 13 {
+			hung = seq
+		}
+	}
+	r.start()
+	r.eventually("the others are applied", func() bool { _, written := r.sf.count(); return written == 199 })
+	if letters := r.letters(); len(letters) != 0 {
+		t.Fatalf("letters: %+v (the record is %d)", letters, hung)
 	}
 }
 
