@@ -44,7 +44,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s)
 	@set -e; for file in $$(grep -rlE --include='*_test.go' '^func Fuzz' . ); do \
 		for target in $$(grep -oE '^func Fuzz[A-Za-z0-9]+' $$file | cut -d' ' -f2); do \
 			echo "--- $$target ($$(dirname $$file))"; \
-			$(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) $$(dirname $$file); \
+			$(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x $$(dirname $$file); \
 		done; \
 	done
 

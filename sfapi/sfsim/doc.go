@@ -2,7 +2,7 @@
 // Salesforce does, keeps its records in memory, and makes trouble on request.
 //
 //	sim, err := sfsim.Start(sfsim.Config{})          // listens on 127.0.0.1, on a free port
-//	sim.AddTrouble(sfsim.Trouble{Kind: sfsim.Page, Status: 503, Page: sfsim.Maintenance, For: time.Minute})
+//	sim.AddTrouble(sfsim.Trouble{Kind: sfsim.ShowPage, Page: sfsim.Maintenance, For: time.Minute})
 //	...                                              // let the client under test talk to sim.URL()
 //	account, found := sim.Record("Account", "A-1")   // what the org holds now
 //	commits := sim.Commits()                         // how it came to hold it

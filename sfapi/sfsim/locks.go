@@ -21,16 +21,17 @@ type locks struct {
 
 // holder is a transaction as the owner of locks.
 type holder struct {
-	names []lockName
-	done  chan struct{} // closed when the locks are given back
+	names   []lockName
+	waiting *holder       // whom it waits for; guarded by the mutex of the locks
+	done    chan struct{} // closed when the locks are given back
 }
 
 func newLocks() *locks { return &locks{held: map[lockName]*holder{}} }
 
 func newHolder() *holder { return &holder{done: make(chan struct{})} }
 
-// take gives h every name that is free or its own already, and calls busy for each of the others.
-func (l *locks) take(h *holder, names []lockName, busy func(i int)) {
+// take gives h the names in their order, up to the first that somebody else holds, and returns how many it took.
+func (l *locks) take(h *holder, names []lockName) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h.names = slices.Grow(h.names, len(names))
@@ -41,32 +42,61 @@ func (l *locks) take(h *holder, names []lockName, busy func(i int)) {
 			h.names = append(h.names, name)
 		case h:
 		default:
-			busy(i)
+			return i
 		}
 	}
+	return len(names)
 }
 
-// wait gives h one name, waiting for its owner until expired or quit closes. It reports whether h has it.
+// wait gives h one name, waiting for its owner until expired or quit closes. It reports whether h has it; false at once if
+// the owner itself waits, directly or through others, for h.
 func (l *locks) wait(h *holder, name lockName, expired, quit <-chan struct{}) bool {
 	for {
-		l.mu.Lock()
-		owner := l.held[name]
-		if owner == nil {
-			l.held[name] = h
-			h.names = append(h.names, name)
-		}
-		l.mu.Unlock()
-		if owner == nil || owner == h {
+		owner := l.await(h, name)
+		if owner == h {
 			return true
+		}
+		if owner == nil {
+			return false
 		}
 		select {
 		case <-owner.done:
 		case <-expired:
+			l.giveUp(h)
 			return false
 		case <-quit:
+			l.giveUp(h)
 			return false
 		}
 	}
+}
+
+// await takes a name if it is free and answers its owner: h itself, the one to wait for, or nil for a deadlock.
+func (l *locks) await(h *holder, name lockName) *holder {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	owner := l.held[name]
+	h.waiting = nil
+	if owner == nil {
+		l.held[name] = h
+		h.names = append(h.names, name)
+		return h
+	}
+	for other := owner.waiting; other != nil; other = other.waiting {
+		if other == h {
+			return nil
+		}
+	}
+	if owner != h {
+		h.waiting = owner
+	}
+	return owner
+}
+
+func (l *locks) giveUp(h *holder) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h.waiting = nil
 }
 
 // release gives back everything h holds. A holder is used once.

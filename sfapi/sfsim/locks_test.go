@@ -92,6 +92,13 @@ func TestRowLocks(t *testing.T) {
 			perRecord: seconds(4), first: []string{`"External_ID__c":"new","LastName":"1"`}, second: []string{`"External_ID__c":"NEW","LastName":"2"`},
 			want: []outcome{{[]string{""}, seconds(4)}, {[]string{"DUPLICATE_VALUE"}, seconds(7)}},
 		},
+		"two calls that want each other's rows do not wait for ever": {
+			perRecord: seconds(1),
+			first:     []string{`"External_ID__c":"old","Phone":"1"`, `"External_ID__c":"new","LastName":"1"`},
+			second:    []string{`"External_ID__c":"new","LastName":"2"`, `"External_ID__c":"old","Phone":"2"`},
+			// In order, so the first call has both rows before the second one asks.
+			want: []outcome{{[]string{"", ""}, seconds(2)}, {[]string{"DUPLICATE_VALUE", ""}, seconds(3)}},
+		},
 		"different rows do not wait": {
 			perRecord: seconds(4), first: []string{`"External_ID__c":"new","LastName":"1"`}, second: []string{`"External_ID__c":"old","LastName":"2"`},
 			want: []outcome{{[]string{""}, seconds(4)}, {[]string{""}, seconds(4)}},
@@ -216,6 +223,27 @@ func TestCloseCutsOffWithoutCommit(t *testing.T) {
 		}
 		if _, err := f.send(http.MethodGet, data+"/limits", ""); err == nil {
 			t.Error("a closed org answered")
+		}
+	})
+}
+
+// TestDeadlock has two calls wait for each other: the third holds what the first and the second want first.
+func TestDeadlock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := onFakeTime(t, sfsim.Config{Latency: sfsim.Latency{PerRecord: 2500 * time.Millisecond}})
+		f.upsert("Contact", `"External_ID__c":"a","LastName":"x"`, `"External_ID__c":"b","LastName":"x"`, `"External_ID__c":"c","LastName":"x"`)
+		a, b, c := `"External_ID__c":"a","Phone":"1"`, `"External_ID__c":"b","Phone":"1"`, `"External_ID__c":"c","Phone":"1"`
+		got := f.race(time.Second,
+			func() []string { return f.upsert("Contact", c) },       // holds c until 2.5 s
+			func() []string { return f.upsert("Contact", a, c, b) }, // holds a from 1 s, waits for c, then wants b
+			func() []string { return f.upsert("Contact", b, a) })    // holds b from 2 s, waits for a
+		// At 2.5 s the second call gets c and asks for b, whose holder waits for it: a deadlock, found at once.
+		want := []outcome{
+			{[]string{""}, 2500 * time.Millisecond}, {[]string{"", "", "UNABLE_TO_LOCK_ROW"}, 9 * time.Second}, {[]string{"", ""}, 13 * time.Second},
+		}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(outcome{})); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

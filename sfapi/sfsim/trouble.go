@@ -14,7 +14,7 @@ type TroubleKind string
 const (
 	// Fail answers with a status and one JSON error: Status, Code, Message, Fields, RetryAfter.
 	Fail TroubleKind = "fail"
-	// Page answers with a page or a text instead of JSON: Status, Page.
+	// ShowPage answers with a page or a text instead of JSON: Status, Page.
 	ShowPage TroubleKind = "page"
 	// Cut resets the connection, before the commit or after it (When).
 	Cut TroubleKind = "cut"

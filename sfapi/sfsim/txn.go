@@ -99,12 +99,11 @@ func (w *work) parentAfter(f *field) string {
 	return ""
 }
 
-// lock takes the locks of all works, waiting where others hold them, and fails the works that waited in vain.
+// lock takes the locks of all works in their order, waiting where others hold them, and fails the works that waited in
+// vain.
 func (t *txn) lock() {
-	var busy []int
-	t.s.locks.take(t.hold, t.names, func(i int) { busy = append(busy, i) })
-	if len(busy) > 0 {
-		t.await(busy)
+	if taken := t.s.locks.take(t.hold, t.names); taken < len(t.names) {
+		t.await(taken)
 	}
 	for i := range t.works {
 		w := &t.works[i]
@@ -127,29 +126,34 @@ func (w *work) refresh() {
 	w.old = current
 }
 
-// await waits for the locks that others hold.
-func (t *txn) await(busy []int) {
+// await takes the locks from the next one on, which somebody else holds. All of them together wait for LockWait at most.
+func (t *txn) await(next int) {
 	expired := make(chan struct{})
 	timer := time.AfterFunc(t.s.cfg.LockWait, func() { close(expired) })
 	defer timer.Stop()
-	locked := false
-	for _, i := range busy {
-		w := t.owner(i)
-		if w.failed() {
-			continue
-		}
-		if !t.s.locks.wait(t.hold, t.names[i], expired, t.s.quit) {
-			locked = true
+	refused := false
+	for next < len(t.names) {
+		w := t.owner(next)
+		switch {
+		case w.failed():
+		case t.s.locks.wait(t.hold, t.names[next], expired, t.s.quit):
+			t.again(w)
+		default:
+			refused = true
 			w.blame(lockedRow(t.s.idOf(w)))
-			continue
 		}
-		t.again(w)
+		next++
+		next += t.s.locks.take(t.hold, t.names[next:])
 	}
-	if locked && t.s.cfg.Quirks.OneLockFailsAll {
-		for i := range t.works {
-			if w := &t.works[i]; !w.failed() {
-				w.blame(lockedRow(t.s.idOf(w)))
-			}
+	if refused && t.s.cfg.Quirks.OneLockFailsAll {
+		t.refuseAll()
+	}
+}
+
+func (t *txn) refuseAll() {
+	for i := range t.works {
+		if w := &t.works[i]; !w.failed() {
+			w.blame(lockedRow(t.s.idOf(w)))
 		}
 	}
 }

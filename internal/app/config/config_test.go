@@ -103,7 +103,7 @@ func TestTheExampleOfTheDesignLoadsWithoutAProblem(t *testing.T) {
 			{Name: "Type", Kind: mapping.KindValue, Value: "Customer"},
 			{Name: "Parent.External_ID__c", Kind: mapping.KindPath, Path: "parent_id"},
 		},
-		Tripwire: Tripwire{Share: 0.5, Window: 5 * time.Minute, Probe: 5 * time.Minute},
+		Tripwire: Tripwire{Share: 0.5, Window: 200},
 	}}
 	want.Queries = []Query{{
 		Name:     "accounts_by_industry",
@@ -182,13 +182,13 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 					{Name: "Dollars__c", Kind: mapping.KindValue, Value: "${5} or $5"},
 					{Name: "Full__c", Kind: mapping.KindExpr, Expr: "data.a +\n  data.b\n"},
 				},
-				Tripwire: Tripwire{Share: 0.9, Window: time.Minute, Probe: 2 * time.Minute},
+				Tripwire: Tripwire{Share: 0.9, Window: 500, Probe: 2 * time.Minute},
 			},
 			{
 				Name: "removals", Subject: "crm.removed", Deliver: Deliver{Policy: DeliverNew}, Object: "Contact",
 				ExternalID: ExternalID{Field: "Ext__c", From: "id"}, Events: mapping.Snapshot, Ordering: mapping.NewestWins,
 				When: "true", Version: "data.version", DeleteWhen: "true", OnDelete: OnDelete{Action: mapping.IgnoreDelete},
-				Tripwire: Tripwire{Share: 0.5, Window: 5 * time.Minute, Probe: 5 * time.Minute},
+				Tripwire: Tripwire{Share: 0.5, Window: 200},
 			},
 		},
 		Queries: []Query{{

@@ -60,7 +60,7 @@ func (m *Mapping) fill() {
 		Events:   mapping.Snapshot,
 		Ordering: mapping.NewestWins,
 		OnDelete: OnDelete{Action: mapping.DeleteRecord},
-		Tripwire: Tripwire{Share: 0.5, Window: 5 * time.Minute, Probe: 5 * time.Minute},
+		Tripwire: Tripwire{Share: 0.5, Window: 200},
 	}
 }
 

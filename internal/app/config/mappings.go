@@ -52,10 +52,10 @@ type ExternalID struct {
 type Tripwire struct {
 	// Share is the share of changes within Window that die of the same cause which stops the mapping. Defaults to 0.5.
 	Share float64 `yaml:"share" min:"0.01" max:"1"`
-	// Window is the time over which changes are counted. Defaults to 5m.
-	Window time.Duration `yaml:"window" min:"1s" max:"24h"`
-	// Probe is how long a stopped mapping waits before one batch is tried again. Defaults to 5m.
-	Probe time.Duration `yaml:"probe" min:"1s" max:"24h"`
+	// Window is how many of the mapping's last changes are looked at. Defaults to 200.
+	Window int `yaml:"window" min:"10" max:"100000"`
+	// Probe is how long a stopped mapping waits before one event is tried again; 0 is until somebody resumes it. Defaults to 0s.
+	Probe time.Duration `yaml:"probe" min:"0" max:"24h"`
 }
 
 // DeliverPolicy is where a new durable starts.

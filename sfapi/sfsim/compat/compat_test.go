@@ -125,7 +125,7 @@ func TestSingleUpsert(t *testing.T) {
 	if got, _ := sim.Record("Account", "A-9"); got["Name"] != "Two" || sim.Count("Account") != 1 {
 		t.Errorf("the org holds %v", got)
 	}
-	if _, err := client.UpsertOne("Account", "External_ID__c", map[string]any{"External_ID__c": "A-9", "Nmae": "x"}); err == nil ||
+	if _, err := client.UpsertOne("Account", "External_ID__c", map[string]any{"External_ID__c": "A-9", "Nome": "x"}); err == nil ||
 		!strings.Contains(err.Error(), "INVALID_FIELD") {
 		t.Errorf("an unknown field gave %v", err)
 	}
