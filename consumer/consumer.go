@@ -189,14 +189,17 @@ func (c *Consumer) finish(work context.Context, intakeStopped <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(work, c.cfg.ShutdownTimeout)
 	defer cancel()
 	c.lanes.hurryUp()
-	select {
-	case <-intakeStopped:
-	case <-ctx.Done():
-		return
-	}
+	const patrol = 100 * time.Millisecond
 	// A closed gate would let nothing out: what waits is given back at once.
-	for c.gate.isOpen() && !c.slots.empty() {
-		if !c.slots.waitFreed(ctx, time.Second) {
+	for c.gate.isOpen() {
+		select {
+		case <-intakeStopped:
+			if c.slots.empty() {
+				return
+			}
+		default:
+		}
+		if !c.slots.waitFreed(ctx, patrol) {
 			return
 		}
 	}

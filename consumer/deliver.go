@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"penstock/consumer/ledger"
 	"penstock/consumer/mapping"
 	"penstock/resilience"
 	"penstock/sfapi"
@@ -76,81 +74,15 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, int) {
 func (c *Consumer) deliver(ctx context.Context, b *batch, free func()) {
 	items, err := c.claim(ctx, b)
 	if err != nil {
-		c.lanes.giveBack(false, b.items...)
+		for _, it := range b.items {
+			c.letGo(ctx, err, it.events)
+		}
+		c.lanes.finish(b.items...)
 		return
 	}
 	d := &delivery{c: c, lane: b.lane, free: free}
 	d.send(ctx, items)
 	d.flush(ctx)
-}
-
-// claim asks the ledger for every item whose mapping wants the newest to win, drops the fields that are stale, and
-// returns what is to be sent.
-func (c *Consumer) claim(ctx context.Context, b *batch) ([]*item, error) {
-	claims := make([]ledger.Claim, 0, len(b.items))
-	claimed := make([]*item, 0, len(b.items))
-	for _, it := range b.items {
-		if it.ordered() {
-			claims = append(claims, claimOf(it))
-			claimed = append(claimed, it)
-		}
-	}
-	if len(claims) == 0 {
-		return b.items, nil
-	}
-	var grants []ledger.Grant
-	err := c.database.run(ctx, func(ctx context.Context) (err error) {
-		grants, err = c.deps.Ledger.Claim(ctx, claims)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	refused := make(map[*item]bool)
-	var outcomes []outcome
-	for i, grant := range grants {
-		it := claimed[i]
-		switch grant.Decision {
-		case ledger.Granted:
-			it.claim = &claims[i]
-			it.change = without(it.change, grant.Stale)
-		case ledger.Superseded:
-			refused[it] = true
-			outcomes = append(outcomes, it.outcomes(Superseded)...)
-		case ledger.Busy:
-			refused[it] = true
-			outcomes = append(outcomes, it.busy(c.random)...)
-		}
-	}
-	if len(refused) == 0 {
-		return b.items, nil
-	}
-	c.settle(ctx, outcomes)
-	open := make([]*item, 0, len(b.items)-len(refused))
-	for _, it := range b.items {
-		if refused[it] {
-			c.lanes.finish(it)
-			continue
-		}
-		open = append(open, it)
-	}
-	return open, nil
-}
-
-func claimOf(it *item) ledger.Claim {
-	key, newest := it.change.Key, it.events[len(it.events)-1].ref
-	claim := ledger.Claim{
-		Key:     ledger.Key{Object: key.Object, Field: key.Field, Value: key.Value},
-		Version: ledger.Version{Epoch: newest.Epoch, Number: int64(newest.Sequence)},
-		Delete:  it.change.Op == mapping.Delete,
-	}
-	if it.change.Versioned {
-		claim.Version = ledger.Version{Number: it.change.Version}
-	}
-	for _, f := range it.change.Fields {
-		claim.Fields = append(claim.Fields, f.Name)
-	}
-	return claim
 }
 
 // delivery is one batch on its way. It is used by one goroutine.
@@ -303,25 +235,15 @@ func (c *Consumer) noteHold(ev *event) bool {
 
 // flush settles what is known and lets its keys travel again.
 func (d *delivery) flush(ctx context.Context) {
-	if d.c.remember(ctx, d.done) == nil {
+	if err := d.c.remember(ctx, d.done); err != nil {
+		for _, it := range d.done {
+			d.c.letGo(ctx, err, it.events)
+		}
+	} else {
 		d.c.settle(ctx, d.outcomes)
 	}
 	d.c.lanes.finish(d.done...)
 	d.outcomes, d.done = nil, nil
-}
-
-// remember reports to the ledger how the claimed items ended. Without it nothing may be acked.
-func (c *Consumer) remember(ctx context.Context, items []*item) error {
-	var settlements []ledger.Settlement
-	for _, it := range items {
-		if it.claim != nil {
-			settlements = append(settlements, ledger.Settlement{Claim: *it.claim, Applied: it.applied})
-		}
-	}
-	if len(settlements) == 0 {
-		return nil
-	}
-	return c.database.run(ctx, func(ctx context.Context) error { return c.deps.Ledger.Settle(ctx, settlements) })
 }
 
 // hold closes the gate for a failure that is not the message's.
@@ -395,41 +317,10 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// ordered says whether any change of the item asks for the newest to win.
-func (it *item) ordered() bool {
-	for _, ev := range it.events {
-		if ev.route.Ordered {
-			return true
-		}
-	}
-	return false
-}
-
 func (it *item) outcomes(v Verdict) []outcome {
 	outcomes := make([]outcome, len(it.events))
 	for i, ev := range it.events {
 		outcomes[i] = outcome{event: ev, verdict: v}
 	}
 	return outcomes
-}
-
-// busyDelay is how long a change waits whose key another instance is writing.
-const busyDelay = time.Second
-
-// busy sends the item's messages back for a short while. It costs no attempt: nothing failed.
-func (it *item) busy(random func() float64) []outcome {
-	outcomes := it.outcomes(Retry)
-	for i := range outcomes {
-		outcomes[i].delay = busyDelay + time.Duration(random()*float64(busyDelay))
-		outcomes[i].unrecorded = true
-	}
-	return outcomes
-}
-
-// without returns the change less its stale fields.
-func without(change *mapping.Change, stale []string) *mapping.Change {
-	if len(stale) == 0 {
-		return change
-	}
-	return change.Keep(func(f mapping.Field) bool { return !slices.Contains(stale, f.Name) })
 }

@@ -135,11 +135,7 @@ func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 		return err
 	})
 	if err != nil {
-		// Only a stop ends up here, or a statement that Postgres refuses: keep what we hold, it is given back at the end.
-		if ctx.Err() == nil {
-			c.log.Error().Err(err).Msg("earlier attempts cannot be read; the messages wait for their redelivery")
-			c.release(events...)
-		}
+		c.letGo(ctx, err, events)
 		return nil
 	}
 	open := events[:0]

@@ -30,15 +30,11 @@ func (c *Consumer) settle(ctx context.Context, outcomes []outcome) {
 		return
 	}
 	if err := c.commit(ctx, outcomes); err != nil {
-		if ctx.Err() != nil {
-			return // given back when the service has stopped
+		events := make([]*event, len(outcomes))
+		for i, o := range outcomes {
+			events[i] = o.event
 		}
-		c.log.Error().Err(err).Int("messages", len(outcomes)).
-			Msg("verdicts cannot be recorded; the messages stay in the stream and are tried again")
-		for _, o := range outcomes {
-			_ = o.event.msg.NakWithDelay(c.cfg.AckWait)
-			c.release(o.event)
-		}
+		c.letGo(ctx, err, events)
 		return
 	}
 	now := time.Now()
@@ -51,6 +47,20 @@ func (c *Consumer) settle(ctx context.Context, outcomes []outcome) {
 		c.release(o.event)
 	}
 	c.report(outcomes)
+}
+
+// letGo sends messages back unsettled, because a statement about them failed for a reason of its own: Postgres answers, but
+// refuses. If the service stops they are kept until it gives everything back.
+func (c *Consumer) letGo(ctx context.Context, err error, events []*event) {
+	if ctx.Err() != nil {
+		return
+	}
+	c.log.Error().Err(err).Int("messages", len(events)).
+		Msg("the database refuses a statement about these messages; they stay in the stream and are tried again")
+	for _, ev := range events {
+		_ = ev.msg.NakWithDelay(c.cfg.AckWait)
+		c.release(ev)
+	}
 }
 
 // commit writes what must outlive the message: failed attempts, dead letters, recoveries.

@@ -15,19 +15,20 @@
 // A record that was answered with success is in the org. A request cut off before its commit has written nothing, one
 // cut off after it has written everything, and the audit log says which. Results come in the order of the request.
 // Rows are locked while a call takes its simulated time, and a second call that needs one of them waits, then fails,
-// exactly as in Salesforce. Time is read and waited for through package time only, so the simulator runs on fake time
+// as in Salesforce. Time is read and waited for through package time only, so the simulator runs on fake time
 // in a testing/synctest bubble when it is created inside it and reached through [Server.Transport].
 //
 // # Trouble
 //
-// A file of troubles (YAML, or JSON with the same keys) looks like this; the management API takes the same rules:
+// A file of troubles is YAML, or JSON with the same keys; the management API takes the same rules:
 //
-//   - {kind: page, page: maintenance, after: 30s, for: 2m}                     # an outage
-//   - {kind: record, code: UNABLE_TO_LOCK_ROW, probability: 0.01}             # one record in a hundred
-//   - {kind: fail, code: JSON_PARSER_ERROR, key: "A-13"}                      # a record that poisons its call
-//   - {kind: cut, when: after, operations: [upsert], skip: 10, count: 1}      # written, but the client never knows
-//   - {kind: wait, delay: 40s, object: Account, count: 3}
-//   - {kind: token, code: invalid_grant, message: user is locked, count: 2}
+//	# an outage, a bad record in a hundred, a record that poisons its call, a write the client never learns of
+//	- {kind: page, page: maintenance, after: 30s, for: 2m}
+//	- {kind: record, code: UNABLE_TO_LOCK_ROW, probability: 0.01}
+//	- {kind: fail, code: JSON_PARSER_ERROR, key: "A-13"}
+//	- {kind: cut, when: after, operations: [upsert], skip: 10, count: 1}
+//	- {kind: wait, delay: 40s, object: Account, count: 3}
+//	- {kind: token, code: invalid_grant, message: user is locked, count: 2}
 //
 // # What it is not
 //
