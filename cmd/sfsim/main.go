@@ -44,7 +44,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "sfsim:", err)
 		return exitUsage
 	}
-	err = flags.serve(ctx, stderr, func(addresses) {})
+	if flags.Health != "" {
+		err = healthy(ctx, flags.Health)
+	} else {
+		err = flags.serve(ctx, stderr, func(addresses) {})
+	}
 	switch {
 	case errors.Is(err, errUsage):
 		fmt.Fprintln(stderr, "sfsim:", err)

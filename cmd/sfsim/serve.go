@@ -34,6 +34,7 @@ type command struct {
 	DailyCalls int           `help:"Calls per 24 hours; -1 for no limit." default:"100000"`
 	Audit      int           `help:"Commits kept in the audit log; -1 keeps only counts." default:"1000000"`
 	Seed       uint64        `help:"Seed of random troubles." default:"1"`
+	Health     string        `help:"Only ask a running simulator whether it answers: exit code 0 or 1." placeholder:"URL"`
 }
 
 // addresses are where the program listens.

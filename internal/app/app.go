@@ -2,7 +2,8 @@
 //
 // Run is one straight list, because the order is what matters: HTTP (alive, not ready), database, migrations, NATS,
 // Salesforce login, what the org says of our objects, consumers, ready. A dependency that is down or refuses us is waited
-// for, with a log line and a reason in /status; only a wrong configuration or a taken address ends the start.
+// for, with a log line and a reason in /status; only a wrong configuration, a taken address or a database that a newer
+// release has migrated ends the start.
 package app
 
 import (
@@ -84,6 +85,9 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.addr = server.Addr()
 	close(a.listens)
+	for _, text := range notInEffect(a.cfg) {
+		a.log.Warn().Msg(text)
+	}
 	a.log.Info().Str("version", a.version).Str("instance", a.instance).Str("addr", a.addr).Msg("penstock starts")
 	served := make(chan struct{})
 	go func() {
@@ -174,6 +178,18 @@ func (a *App) newConsumer(pool *pgxpool.Pool, js jetstream.JetStream, client *sf
 		Log:         a.log,
 		Registerer:  a.registry,
 	})
+}
+
+// notInEffect names what the configuration asks for and this version does not do, so that nobody relies on it.
+func notInEffect(cfg *config.Config) []string {
+	var texts []string
+	if len(cfg.Queries) > 0 {
+		texts = append(texts, "queries are read and checked, but this version does not answer them yet")
+	}
+	if cfg.HTTP.Token.Reveal() != "" {
+		texts = append(texts, "http.token protects nothing yet: this version has no control endpoints, and shows no payloads over HTTP")
+	}
+	return texts
 }
 
 // flush lets the last acks reach the server: an ack that is lost costs a needless redelivery.

@@ -102,6 +102,9 @@ func (c *checker) configuration() {
 	for _, w := range c.cfg.Warnings() {
 		c.add(Warning, "%s", w.String())
 	}
+	for _, text := range notInEffect(c.cfg) {
+		c.add(Warning, "%s", text)
+	}
 }
 
 func (c *checker) stream(ctx context.Context) {
