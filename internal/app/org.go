@@ -180,6 +180,11 @@ func checkField(r rule, object *sfapi.Object, target mapping.Target, field sfapi
 	case !field.Createable:
 		return []finding{{path: path, text: fmt.Sprintf("%s.%s cannot be set on new records", object.Name, field.Name)}}
 	}
+	if rule, ok := ruleOf(r, target); ok && rule.Kind == mapping.KindValue {
+		if wrong := unfit(rule.Value, field); wrong != "" {
+			return refuse("%s.%s %s", object.Name, field.Name, wrong)
+		}
+	}
 	return nil
 }
 
@@ -218,6 +223,16 @@ func (o *org) checkParent(ctx context.Context, r rule, target mapping.Target, fi
 }
 
 func mappingPath(i int) string { return fmt.Sprintf("mappings[%d]", i) }
+
+// ruleOf finds where a target is configured.
+func ruleOf(r rule, target mapping.Target) (mapping.FieldRule, bool) {
+	for _, f := range slices.Concat(r.config.Fields, r.config.OnDelete.Set) {
+		if f.Name == target.Name {
+			return f, true
+		}
+	}
+	return mapping.FieldRule{}, false
+}
 
 // fieldPath is the key path of a field; those of on_delete stand there.
 func fieldPath(r rule, target mapping.Target) string {
