@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,10 +29,13 @@ func (c *Consumer) claim(ctx context.Context, b *batch) ([]*item, error) {
 		grants, err = c.deps.Ledger.Claim(ctx, claims)
 		return err
 	})
+	if err == nil && len(grants) != len(claims) {
+		err = fmt.Errorf("%d grants for %d claims", len(grants), len(claims))
+	}
 	if err != nil {
 		return nil, err
 	}
-	refused := make(map[*item]bool)
+	var old, busy []*item
 	var outcomes []outcome
 	for i, grant := range grants {
 		it := claimed[i]
@@ -40,26 +44,18 @@ func (c *Consumer) claim(ctx context.Context, b *batch) ([]*item, error) {
 			it.claim = &claims[i]
 			it.change = without(it.change, grant.Stale)
 		case ledger.Superseded:
-			refused[it] = true
+			old = append(old, it)
 			outcomes = append(outcomes, it.outcomes(Superseded)...)
 		case ledger.Busy:
-			refused[it] = true
-			outcomes = append(outcomes, it.busy(c.random)...)
+			busy = append(busy, it)
 		}
-	}
-	if len(refused) == 0 {
-		return b.items, nil
 	}
 	c.settle(ctx, outcomes)
-	open := make([]*item, 0, len(b.items)-len(refused))
-	for _, it := range b.items {
-		if refused[it] {
-			c.lanes.finish(it)
-			continue
-		}
-		open = append(open, it)
+	c.lanes.finish(old...)
+	if len(busy) > 0 {
+		c.waitAside(ctx, busyDelay+time.Duration(c.random()*float64(busyDelay)), busy...)
 	}
-	return open, nil
+	return slices.DeleteFunc(b.items, func(it *item) bool { return slices.Contains(old, it) || slices.Contains(busy, it) }), nil
 }
 
 func claimOf(it *item) ledger.Claim {
@@ -102,18 +98,8 @@ func (it *item) ordered() bool {
 	return false
 }
 
-// busyDelay is how long a change waits whose key another instance is writing.
+// busyDelay is how long a change waits at least whose key another instance is writing. It costs no attempt: nothing failed.
 const busyDelay = time.Second
-
-// busy sends the item's messages back for a short while. It costs no attempt: nothing failed.
-func (it *item) busy(random func() float64) []outcome {
-	outcomes := it.outcomes(Retry)
-	for i := range outcomes {
-		outcomes[i].delay = busyDelay + time.Duration(random()*float64(busyDelay))
-		outcomes[i].unrecorded = true
-	}
-	return outcomes
-}
 
 // without returns the change less its stale fields.
 func without(change *mapping.Change, stale []string) *mapping.Change {

@@ -81,7 +81,7 @@ type Deps struct {
 	Registerer  prometheus.Registerer // nil: metrics are kept but not registered
 	Random      func() float64        // in [0,1); nil: math/rand
 
-	// Notice is told when the gate closes (true) or opens; nil: nobody is. It must not block.
+	// Notice is told when the gate closes (true) or opens; nil: nobody is. It must neither block nor ask the consumer.
 	Notice func(c Closure, closed bool)
 }
 
@@ -98,6 +98,8 @@ type Consumer struct {
 	database *database
 	random   func() float64
 
+	calling   atomic.Int64             // batches on their way
+	aside     sync.WaitGroup           // items that wait outside of their lanes
 	uncovered atomic.Pointer[[]string] // subjects of the stream that no mapping covers
 }
 
@@ -190,17 +192,17 @@ func (c *Consumer) finish(work context.Context, intakeStopped <-chan struct{}) {
 	defer cancel()
 	c.lanes.hurryUp()
 	const patrol = 100 * time.Millisecond
-	// A closed gate would let nothing out: what waits is given back at once.
-	for c.gate.isOpen() {
+	for c.slots.waitFreed(ctx, patrol) {
+		// A closed gate would let nothing more out: what waits is given back as soon as what is on its way has ended.
+		if !c.gate.isOpen() && c.calling.Load() == 0 {
+			return
+		}
 		select {
 		case <-intakeStopped:
 			if c.slots.empty() {
 				return
 			}
 		default:
-		}
-		if !c.slots.waitFreed(ctx, patrol) {
-			return
 		}
 	}
 }
@@ -228,6 +230,8 @@ type route struct {
 	consumer jetstream.Consumer
 	epoch    int64             // creation time of the stream, Unix nanoseconds: tells it from a later one of the same name
 	held     map[uint64]*event // by stream sequence: delivered here and not settled
+	seen     uint64            // highest stream sequence that was delivered here
+	anew     bool              // the stream was deleted and made anew while we ran
 	floor    uint64            // everything up to this stream sequence is settled, as the server last said
 	lag      uint64
 }
@@ -247,6 +251,8 @@ func (r *route) keep(ev *event) bool {
 		return false
 	}
 	r.held[ev.ref.Sequence] = ev
+	ev.again = ev.ref.Sequence <= r.seen
+	r.seen = max(r.seen, ev.ref.Sequence)
 	return true
 }
 

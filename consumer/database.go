@@ -35,8 +35,8 @@ func newDatabase(g *gate, log zerolog.Logger) *database {
 // run returns nil once statement has worked, or its own error, or that of ctx.
 func (d *database) run(ctx context.Context, statement func(context.Context) error) error {
 	err := d.tries.WithContext(ctx).Run(func() error { return statement(ctx) })
-	if err == nil {
-		d.gate.open(ReasonDatabase)
+	if ctx.Err() == nil && !deadletter.Unavailable(err) {
+		d.gate.open(ReasonDatabase) // a refusal is an answer too
 	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 func (c *Consumer) dispatch(ctx context.Context) {
 	calls := make(chan struct{}, c.cfg.MaxCalls)
 	var deliveries sync.WaitGroup
+	defer c.aside.Wait()
 	defer deliveries.Wait()
 	for {
 		select {
@@ -30,10 +31,12 @@ func (c *Consumer) dispatch(ctx context.Context) {
 		}
 		// A batch that waits to be retried needs no call, so another one may leave meanwhile.
 		free := sync.OnceFunc(func() { <-calls })
+		c.calling.Add(1)
 		deliveries.Go(func() {
+			defer c.calling.Add(-1)
 			defer free()
 			if probe > 0 {
-				defer c.gate.probed()
+				defer c.gate.endProbe()
 			}
 			c.deliver(ctx, b, free)
 		})
@@ -52,7 +55,10 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, int) {
 			return b, probe
 		}
 		if probe > 0 {
-			c.gate.probed()
+			c.gate.endProbe()
+			if waiting, _ := c.lanes.depth(); waiting == 0 {
+				c.gate.unproved()
+			}
 		}
 		if sleep == 0 {
 			sleep = forever
@@ -112,6 +118,9 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 	})
 	open, shrunk := d.open, d.shrunk
 	if err != nil {
+		if answered(err) {
+			d.c.gate.reached()
+		}
 		if parts := split(open, err); parts != nil {
 			d.sendParts(ctx, parts)
 			open = nil
@@ -140,6 +149,9 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	results, err := d.c.request(ctx, d.lane, d.open)
 	if err != nil {
 		return nil, err
+	}
+	if len(results) != len(d.open) {
+		return nil, fmt.Errorf("%d results for %d records", len(results), len(d.open))
 	}
 	sent := d.open
 	d.open = nil
@@ -199,11 +211,10 @@ func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 	}
 	outcomes := make([]outcome, 0, len(it.events))
 	for _, ev := range it.events {
-		verdict, delay := judge(f, ev.attempts, alone, d.c.cfg.Redelivery, d.c.random)
+		verdict, delay := judge(f, ev.attempts, d.c.cfg.Redelivery, d.c.random)
 		switch {
 		case verdict == Hold:
-			d.c.hold(f, err)
-			d.c.lanes.postpone(time.Now(), d.c.noteHold, it)
+			d.hold(ctx, it, f, err)
 			return
 		case verdict == Dead && len(it.events) > 1:
 			d.c.lanes.giveBack(true, it)
@@ -225,12 +236,38 @@ func suspect(it *item, f failure, err error) bool {
 	return f.class == sfapi.System && it.events[0].holds >= overwhelming && reasonOf(f, err) == ReasonBreaker
 }
 
-// noteHold remembers when an event was held, and says whether others got through since it last was.
-func (c *Consumer) noteHold(ev *event) bool {
-	answered := c.gate.answered()
-	suspicious := ev.heldAt > 0 && answered >= ev.heldAt
-	ev.heldAt = answered + 1
-	return suspicious
+// hold keeps an item that failed for no fault of its own. The gate closes, and the item goes behind its lane: if it is
+// what closes the gate, somebody else shall be the next probe. An item that is held again although others got through
+// meanwhile waits by itself, longer each time, and leaves the gate alone.
+func (d *delivery) hold(ctx context.Context, it *item, f failure, err error) {
+	answered := d.c.gate.answered()
+	suspicious := false
+	for _, ev := range it.events {
+		if ev.heldAt > 0 && answered >= ev.heldAt {
+			suspicious = true
+			ev.holds++
+		}
+		ev.heldAt = answered + 1
+	}
+	if suspicious {
+		d.c.waitAside(ctx, min(maxPause, firstPause<<min(it.events[0].holds, 10)), it)
+		return
+	}
+	d.c.shut(f, err)
+	d.c.lanes.postpone(time.Now(), it)
+}
+
+// waitAside gives items back to their lanes after a delay, or when the service stops. Their keys stay in flight meanwhile.
+func (c *Consumer) waitAside(ctx context.Context, delay time.Duration, items ...*item) {
+	c.aside.Go(func() {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		c.lanes.postpone(time.Now(), items...)
+	})
 }
 
 // flush settles what is known and lets its keys travel again.
@@ -246,8 +283,8 @@ func (d *delivery) flush(ctx context.Context) {
 	d.outcomes, d.done = nil, nil
 }
 
-// hold closes the gate for a failure that is not the message's.
-func (c *Consumer) hold(f failure, err error) {
+// shut closes the gate for a failure that is not the message's.
+func (c *Consumer) shut(f failure, err error) {
 	after := max(f.after, c.deps.Pipeline.OpenFor())
 	c.gate.shut(reasonOf(f, err), fmt.Sprintf("%s: %s", f.code, f.text), after)
 }
@@ -289,7 +326,13 @@ var maintenance = map[string]bool{
 // Nil means that there is nothing to divide.
 func split(items []*item, err error) [][]*item {
 	var sf *sfapi.Error
-	if len(items) < 2 || !errors.As(err, &sf) || (!sf.Bisect && !sf.Shrink) {
+	var panicked *resilience.Panic
+	switch {
+	case len(items) < 2:
+		return nil
+	case errors.As(err, &panicked):
+		return halves(items) // one record may be what we cannot stand
+	case !errors.As(err, &sf) || (!sf.Bisect && !sf.Shrink):
 		return nil
 	}
 	if at := sf.Suspect; sf.Bisect && at >= 0 && at < len(items) {
@@ -304,6 +347,13 @@ func halves(items []*item) [][]*item {
 		return [][]*item{items}
 	}
 	return [][]*item{items[:len(items)/2], items[len(items)/2:]}
+}
+
+// answered says whether an error is Salesforce's word about what it was sent, which proves that the link is well.
+func answered(err error) bool {
+	var refused *resilience.Refused
+	var sf *sfapi.Error
+	return !errors.As(err, &refused) && errors.As(err, &sf) && !isHold(sf)
 }
 
 func isHold(err *sfapi.Error) bool { return err.Kind == sfapi.System || err.Kind == sfapi.Auth }

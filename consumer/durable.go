@@ -20,7 +20,7 @@ func (c *Consumer) bind(ctx context.Context, r *route) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", c.cfg.Stream, err)
 	}
-	r.meet(stream.CachedInfo().Created.UnixNano())
+	c.release(r.meet(stream.CachedInfo().Created.UnixNano())...)
 	want := c.durableConfig(r)
 	cons, err := js.Consumer(ctx, c.cfg.Stream, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -49,13 +49,20 @@ func (c *Consumer) bind(ctx context.Context, r *route) error {
 }
 
 // meet notes which stream the route is bound to. What is known of an earlier stream of the same name says nothing about
-// this one: its sequences start anew.
-func (r *route) meet(epoch int64) {
+// this one: its sequences start anew. It returns the earlier stream's events, which are still on their way but of which
+// the server knows nothing any more.
+func (r *route) meet(epoch int64) (gone []*event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.epoch != epoch {
-		r.epoch, r.floor = epoch, 0
+	if r.epoch == epoch {
+		return nil
 	}
+	for _, ev := range r.held {
+		gone = append(gone, ev)
+	}
+	r.anew = r.epoch != 0
+	r.epoch, r.floor, r.seen = epoch, 0, 0
+	return gone
 }
 
 func (c *Consumer) durableConfig(r *route) jetstream.ConsumerConfig {
@@ -70,9 +77,11 @@ func (c *Consumer) durableConfig(r *route) jetstream.ConsumerConfig {
 		MaxAckPending: c.cfg.MaxAckPending,
 	}
 	r.mu.Lock()
-	floor := r.floor
+	floor, anew := r.floor, r.anew
 	r.mu.Unlock()
 	switch {
+	case anew:
+		cfg.DeliverPolicy = jetstream.DeliverAllPolicy // where a mapping starts was meant for the stream that is gone
 	case floor > 0:
 		// The durable was deleted while we used it: go on where it stood, not where a new one would start.
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -20,7 +21,9 @@ type event struct {
 	arrived    time.Time // when it was fetched
 	signalled  time.Time // when the server last heard that we work on it; guarded by route.mu
 	deliveries uint64
+	again      bool            // not the first delivery, whatever the server says: a durable made anew counts anew
 	attempts   int             // failures recorded before this delivery
+	more       bool            // the stream has more for the mapping that nobody has fetched
 	change     *mapping.Change // nil until mapped
 	size       int             // bytes of the encoded record, or of the key for a delete
 	alone      bool            // to be sent unmerged, because a merged record of it was refused; guarded by lanes.mu
@@ -44,6 +47,7 @@ func newEvent(r *route, epoch int64, msg *nats.Msg, now time.Time) (*event, erro
 		arrived:    now,
 		signalled:  now,
 		deliveries: meta.NumDelivered,
+		more:       meta.NumPending > 0,
 	}, nil
 }
 
@@ -76,6 +80,16 @@ func (e *event) prepare(maxBytes int) error {
 		return refuse(codeTooLarge, "the record has %d bytes, more than batch.max_bytes (%d)", e.size, maxBytes)
 	}
 	return nil
+}
+
+// compare orders two changes of one key: by their versions if the mappings give them, else as the stream stored them.
+func (e *event) compare(other *event) int {
+	if e.change.Versioned && other.change.Versioned {
+		if order := cmp.Compare(e.change.Version, other.change.Version); order != 0 {
+			return order
+		}
+	}
+	return cmp.Or(cmp.Compare(e.ref.Epoch, other.ref.Epoch), cmp.Compare(e.ref.Sequence, other.ref.Sequence))
 }
 
 // failure describes the event and the attempt that failed, for its dead letter.

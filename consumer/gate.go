@@ -24,9 +24,10 @@ const (
 )
 
 // Reasons lists every reason.
-func Reasons() []Reason {
-	return []Reason{ReasonBreaker, ReasonQuota, ReasonAuth, ReasonMaintenance, ReasonDatabase}
-}
+func Reasons() []Reason { return append(probed(), ReasonDatabase) }
+
+// probed lists the reasons that Salesforce gives, and that a probe can take away.
+func probed() []Reason { return []Reason{ReasonBreaker, ReasonQuota, ReasonAuth, ReasonMaintenance} }
 
 // Closure is one reason that keeps the gate closed.
 type Closure struct {
@@ -116,9 +117,13 @@ func (g *gate) reached() {
 	g.answers++
 	g.mu.Unlock()
 	if !quiet {
-		g.open(ReasonBreaker, ReasonQuota, ReasonAuth, ReasonMaintenance)
+		g.open(probed()...)
 	}
 }
+
+// unproved opens a gate that has nothing to probe with: everything it was closed for has an outcome. What intake brings
+// will show; the pauses go on growing if it is bad news.
+func (g *gate) unproved() { g.open(probed()...) }
 
 // answered is how many calls Salesforce has answered as it should.
 func (g *gate) answered() uint64 {
@@ -145,7 +150,7 @@ func (g *gate) wait(ctx context.Context) error {
 }
 
 // pass returns once a batch may leave: when the gate is open (0), or as the one probe of a gate that has been closed long
-// enough (1 for the first probe, 2 for the second in a row, …). The caller of a probe must call probed when the batch is
+// enough (1 for the first probe, 2 for the second in a row, …). The caller of a probe must call endProbe when the batch is
 // back.
 func (g *gate) pass(ctx context.Context) (probe int, err error) {
 	for {
@@ -191,8 +196,8 @@ func (g *gate) admit(now time.Time) (probe int, sleep time.Duration, changed <-c
 	return max(1, g.pauses), 0, g.changed
 }
 
-// probed ends a probe, whatever came of it.
-func (g *gate) probed() {
+// endProbe ends a probe, whatever came of it.
+func (g *gate) endProbe() {
 	g.mu.Lock()
 	g.probing = false
 	g.signal()

@@ -29,7 +29,7 @@ func TestAClosedGateLetsOneProbeThroughAfterItsPause(t *testing.T) {
 			t.Fatal("a second batch left while the probe was under way")
 		}
 		g.reached()
-		g.probed()
+		g.endProbe()
 		if probe, err := g.pass(t.Context()); probe > 0 || err != nil {
 			t.Fatalf("an open gate answered probe %d, %v", probe, err)
 		}
@@ -49,7 +49,7 @@ func TestPausesGrowToAMinuteAndStartAnewAfterSuccess(t *testing.T) {
 			if got := time.Since(start); got != want*time.Second {
 				t.Fatalf("pause of %v, want %v", got, want*time.Second)
 			}
-			g.probed()
+			g.endProbe()
 		}
 		g.reached()
 		start := time.Now()
@@ -93,6 +93,19 @@ func TestOnlyTheDatabaseOpensWhatTheDatabaseClosed(t *testing.T) {
 		g.open(ReasonDatabase)
 		if err := <-opened; err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+func TestAGateWithNothingToProbeWithOpens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate()
+		g.shut(ReasonBreaker, "503", 0)
+		g.shut(ReasonDatabase, "away", 0)
+		g.unproved()
+		if closed := g.closures(); len(closed) != 1 || closed[0].Reason != ReasonDatabase {
+			t.Fatalf("closed for %+v", closed)
 		}
 	})
 }

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	pullGrace = 100 * time.Millisecond // how long a stopping intake listens for messages that are already on their way
-	chunkSize = 200                    // messages that are looked up, mapped and queued together
-	retryPull = time.Second            // pause after a request that failed
+	drainWait = 2 * time.Second // how long a stopping intake listens for messages that are already on their way
+	chunkSize = 200             // messages that are looked up, mapped and queued together
+	retryPull = time.Second     // pause after a request that failed
 )
 
 // intake fetches the messages of one mapping, never more than the process has slots for, so that nothing ages in a
@@ -31,7 +31,6 @@ func (in *intake) run(ctx, work context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer puller.close()
 	in.puller = puller
 	defer in.abandon(work)
 
@@ -77,15 +76,12 @@ func (in *intake) pullBytes(free int64) int {
 	return int(max(free, in.c.deps.JetStream.Conn().MaxPayload()+headroom))
 }
 
-// abandon gives back what still arrives when the intake stops.
+// abandon gives back what was sent before the server learnt that nobody listens any more.
 func (in *intake) abandon(work context.Context) {
-	ctx, cancel := context.WithTimeout(work, pullGrace)
+	ctx, cancel := context.WithTimeout(work, drainWait)
 	defer cancel()
-	for ctx.Err() == nil {
-		chunk, _, _ := in.puller.next(ctx, chunkSize)
-		for _, msg := range chunk {
-			_ = msg.Nak() // a lost nak only means that the message comes back after the ack wait
-		}
+	for msg := range in.puller.drain(ctx) {
+		_ = msg.Nak() // a lost nak only means that the message comes back after the ack wait
 	}
 }
 
@@ -122,7 +118,7 @@ func (in *intake) accept(ctx context.Context, chunk []*nats.Msg) int {
 func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 	var refs []deadletter.Ref
 	for _, ev := range events {
-		if ev.deliveries > 1 {
+		if ev.deliveries > 1 || ev.again {
 			refs = append(refs, ev.ref)
 		}
 	}

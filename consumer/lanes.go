@@ -44,6 +44,7 @@ type lane struct {
 	id    laneID
 	ready []*queue
 	bytes int
+	more  bool // there is more of the mapping in the stream, as its last event says
 }
 
 // item is one record of a batch: one or more changes of a key, merged.
@@ -92,13 +93,15 @@ func (l *lanes) push(events []*event) {
 	l.mu.Lock()
 	for _, ev := range events {
 		q := l.queueOf(ev.change.Key)
-		q.events = append(q.events, ev)
-		q.bytes += ev.size
+		at := q.insert(ev)
 		l.waiting++
+		l.laneOf(ev).more = ev.more
 		switch {
 		case q.busy:
 		case len(q.events) == 1:
 			l.enqueue(q)
+		case at == 0:
+			l.relist(q)
 		default:
 			l.lane(q).bytes += ev.size
 		}
@@ -124,7 +127,7 @@ func (l *lanes) take(now time.Time, probe int) (*batch, time.Duration) {
 		if len(ln.ready) == 0 {
 			continue
 		}
-		left := l.limits.Linger - now.Sub(ln.oldest())
+		left := l.linger(ln) - now.Sub(ln.oldest())
 		switch {
 		case l.full(ln):
 			full = older(full, ln)
@@ -137,15 +140,23 @@ func (l *lanes) take(now time.Time, probe int) (*batch, time.Duration) {
 	switch {
 	case full == nil && due == nil:
 		return nil, sleep
-	case full == nil, due != nil && now.Sub(due.oldest()) > patience*l.limits.Linger:
+	case full == nil, due != nil && older(full, due) == due && now.Sub(due.oldest()) > patience*l.limits.Linger:
 		return l.fill(due, probe-1), 0
 	default:
 		return l.fill(full, probe-1), 0
 	}
 }
 
-// patience is how many times the linger an incomplete batch waits while full ones leave.
+// patience is how many times the linger an incomplete batch waits while full ones leave, or while the stream has more.
 const patience = 10
+
+// linger is how long the lane's incomplete batches wait: company that is stored already is worth waiting for.
+func (l *lanes) linger(ln *lane) time.Duration {
+	if ln.more {
+		return patience * l.limits.Linger
+	}
+	return l.limits.Linger
+}
 
 // older returns the lane whose oldest change has waited longer.
 func older(a, b *lane) *lane {
@@ -225,15 +236,9 @@ func (l *lanes) giveBack(alone bool, items ...*item) {
 	l.restore(items, func(ev *event) { ev.alone = ev.alone || alone })
 }
 
-// postpone returns items to the front of their queues, and the queues to the end of their lanes: if they are what closes
-// the gate, somebody else shall be the next probe. suspicious says whether others got through meanwhile.
-func (l *lanes) postpone(now time.Time, suspicious func(*event) bool, items ...*item) {
-	l.restore(items, func(ev *event) {
-		ev.arrived = now
-		if suspicious(ev) {
-			ev.holds++
-		}
-	})
+// postpone returns items to the front of their queues, and the queues to the end of their lanes.
+func (l *lanes) postpone(now time.Time, items ...*item) {
+	l.restore(items, func(ev *event) { ev.arrived = now })
 }
 
 func (l *lanes) restore(items []*item, mark func(*event)) {
@@ -245,6 +250,7 @@ func (l *lanes) restore(items []*item, mark func(*event)) {
 			q.bytes += ev.size
 		}
 		q.events = append(slices.Clip(it.events), q.events...)
+		slices.SortStableFunc(q.events, func(a, b *event) int { return a.compare(b) }) // an older one may have come meanwhile
 		l.waiting += len(it.events)
 		l.settle(q)
 	}
@@ -291,6 +297,27 @@ func (l *lanes) enqueue(q *queue) {
 	ln.ready[at] = q
 }
 
+// insert queues a change behind those that are older than it. A redelivery can bring an older change after a newer one,
+// and must not win over it in a merged record.
+func (q *queue) insert(ev *event) (at int) {
+	at = len(q.events)
+	for at > 0 && ev.compare(q.events[at-1]) < 0 {
+		at--
+	}
+	q.events = slices.Insert(q.events, at, ev)
+	q.bytes += ev.size
+	return at
+}
+
+// relist moves a waiting queue whose head was overtaken by an older change, which may belong to another lane. The caller
+// holds the lock.
+func (l *lanes) relist(q *queue) {
+	before := l.laneOf(q.events[1])
+	before.bytes -= q.bytes - q.events[0].size
+	before.ready = slices.DeleteFunc(before.ready, func(other *queue) bool { return other == q })
+	l.enqueue(q)
+}
+
 func (l *lanes) queueOf(key mapping.Key) *queue {
 	id := keyID{key.Object, key.Field, strings.ToLower(key.Value)}
 	q := l.keys[id]
@@ -302,8 +329,10 @@ func (l *lanes) queueOf(key mapping.Key) *queue {
 }
 
 // lane returns the lane of a queue's oldest change.
-func (l *lanes) lane(q *queue) *lane {
-	change := q.events[0].change
+func (l *lanes) lane(q *queue) *lane { return l.laneOf(q.events[0]) }
+
+func (l *lanes) laneOf(ev *event) *lane {
+	change := ev.change
 	id := laneID{change.Key.Object, change.Key.Field, change.Op}
 	ln := l.lanes[id]
 	if ln == nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ type puller struct {
 	request int    // number of the last one
 }
 
-// newPuller subscribes. Close ends it.
+// newPuller subscribes. Drain ends it.
 func newPuller(js jetstream.JetStream, stream, durable string) (*puller, error) {
 	conn := js.Conn()
 	p := &puller{
@@ -63,7 +64,24 @@ func apiPrefix(opts jetstream.JetStreamOptions) string {
 	return strings.TrimSuffix(cmp.Or(opts.APIPrefix, jetstream.DefaultAPIPrefix), ".")
 }
 
-func (p *puller) close() { _ = p.sub.Unsubscribe() } // an error means that the connection is closed, which ends it too
+// drain ends the subscription and yields what had been sent until the server knew it. Requests that are still open end with
+// it: the server drops those whose inbox nobody listens to, so that a nak is not answered with the same message.
+func (p *puller) drain(ctx context.Context) iter.Seq[*nats.Msg] {
+	return func(yield func(*nats.Msg) bool) {
+		if p.sub.Drain() != nil {
+			return // the connection is closed, which ends it too
+		}
+		for {
+			msg, err := p.sub.NextMsgWithContext(ctx)
+			if err != nil {
+				return
+			}
+			if isDelivery(msg) && !yield(msg) {
+				return
+			}
+		}
+	}
+}
 
 // ask requests up to n messages of up to maxBytes together (subjects, headers and replies included). Earlier requests
 // may still be answered.
@@ -76,6 +94,9 @@ func (p *puller) ask(n, maxBytes int) error {
 	}{n, maxBytes, pullWait, pullBeat})
 	if err != nil {
 		return err
+	}
+	if !p.conn.IsConnected() {
+		return nats.ErrDisconnected // else requests would gather in the reconnect buffer, to be answered all at once
 	}
 	p.request++
 	return p.conn.PublishRequest(p.subject, p.inbox+"."+strconv.Itoa(p.request), body)

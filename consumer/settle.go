@@ -11,11 +11,10 @@ import (
 
 // outcome is a verdict and what is needed to act on it.
 type outcome struct {
-	event      *event
-	verdict    Verdict
-	failure    failure       // of Retry and Dead
-	delay      time.Duration // of Retry
-	unrecorded bool          // a Retry that is nobody's failure
+	event   *event
+	verdict Verdict
+	failure failure       // of Retry and Dead
+	delay   time.Duration // of Retry
 }
 
 // dead is the outcome of an event that cannot become a change.
@@ -71,9 +70,7 @@ func (c *Consumer) commit(ctx context.Context, outcomes []outcome) error {
 	for _, o := range outcomes {
 		switch o.verdict {
 		case Retry, Dead:
-			if !o.unrecorded {
-				failures = append(failures, o.event.failure(o.failure.attempt(now), o.verdict == Dead))
-			}
+			failures = append(failures, o.event.failure(o.failure.attempt(now), o.verdict == Dead))
 		case Applied, Superseded, Skipped:
 			if o.event.attempts > 0 {
 				recovered = append(recovered, o.event.ref)
@@ -99,8 +96,12 @@ func (c *Consumer) commit(ctx context.Context, outcomes []outcome) error {
 	})
 }
 
-// act tells the server. A plain ack is enough: if it is lost the message comes again and changes nothing.
+// act tells the server, unless the stream is gone and another one has its name: the verdict would hit the message that has
+// the sequence now. A plain ack is enough: if it is lost the message comes again and changes nothing.
 func (o outcome) act() error {
+	if o.event.route.streamEpoch() != o.event.ref.Epoch {
+		return nil
+	}
 	switch o.verdict {
 	case Retry:
 		return o.event.msg.NakWithDelay(o.delay)
@@ -108,11 +109,9 @@ func (o outcome) act() error {
 		return o.event.terminate(o.failure.code)
 	case Applied, Superseded, Skipped:
 		return o.event.msg.Ack()
-	case Hold:
-		return nil // never an outcome
-	default:
-		return nil
+	case Hold: // never an outcome
 	}
+	return nil
 }
 
 // bury terminates a message whose dead letter was committed by an earlier delivery.

@@ -70,7 +70,6 @@ type failure struct {
 	text   string
 	tries  int           // at most this many attempts for this code; 0: Redelivery.MaxAttempts
 	after  time.Duration // Salesforce's Retry-After
-	shrink bool          // a smaller batch may work
 	fields []string
 	reqID  string
 }
@@ -89,12 +88,14 @@ func failureOf(err error) failure {
 		return failure{class: sfapi.Permanent, code: own.code, text: own.text}
 	case errors.As(err, &mapped):
 		return failure{class: sfapi.Permanent, code: string(mapped.Code), text: mapped.Error(), fields: oneField(mapped.Field)}
-	case errors.As(err, &refused), errors.Is(err, context.Canceled):
-		return failure{class: sfapi.System, code: "REFUSED", text: err.Error(), after: retryAfter(err)}
+	case errors.As(err, &refused):
+		return failure{class: sfapi.System, code: "REFUSED", text: err.Error(), after: refused.After}
+	case errors.Is(err, context.Canceled):
+		return failure{class: sfapi.System, code: "REFUSED", text: err.Error()}
 	case errors.As(err, &sf):
 		return failure{
 			class: sf.Kind, code: sf.Code, text: sf.Message, tries: sf.Tries, after: sf.After,
-			shrink: sf.Shrink, fields: sf.Fields, reqID: sf.RequestID,
+			fields: sf.Fields, reqID: sf.RequestID,
 		}
 	case errors.As(err, &classed):
 		return failure{class: sfapi.Class(classed.Class()), code: codeInternal, text: err.Error()}
@@ -110,9 +111,8 @@ func (f failure) attempt(now time.Time) deadletter.Attempt {
 	}
 }
 
-// judge decides what becomes of a change that failed. attempts counts its earlier failures; alone says that nothing else
-// was in the call, so that a smaller batch is no way out. The delay belongs to Retry only.
-func judge(f failure, attempts int, alone bool, r Redelivery, random func() float64) (Verdict, time.Duration) {
+// judge decides what becomes of a change that failed. attempts counts its earlier failures. The delay belongs to Retry only.
+func judge(f failure, attempts int, r Redelivery, random func() float64) (Verdict, time.Duration) {
 	switch f.class {
 	case sfapi.System, sfapi.Auth:
 		return Hold, 0
@@ -121,15 +121,13 @@ func judge(f failure, attempts int, alone bool, r Redelivery, random func() floa
 		if f.tries > 0 {
 			limit = min(limit, f.tries)
 		}
-		if attempts+1 >= limit || (alone && f.shrink) {
+		if attempts+1 >= limit {
 			return Dead, 0
 		}
 		return Retry, max(f.after, delay(f.class, attempts, r.Delays, random))
 	case sfapi.Permanent:
-		return Dead, 0
-	default:
-		return Dead, 0
 	}
+	return Dead, 0
 }
 
 // delay spreads redeliveries with full jitter: anything between nothing and the bound. What waits for another record
@@ -143,14 +141,6 @@ func delay(class sfapi.Class, attempts int, bounds []time.Duration, random func(
 		return half + time.Duration(random()*float64(half))
 	}
 	return time.Duration(random() * float64(bounds[min(attempts, len(bounds)-1)]))
-}
-
-func retryAfter(err error) time.Duration {
-	var later interface{ RetryAfter() time.Duration }
-	if errors.As(err, &later) {
-		return later.RetryAfter()
-	}
-	return 0
 }
 
 func oneField(name string) []string {

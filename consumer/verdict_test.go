@@ -24,37 +24,34 @@ func TestJudge(t *testing.T) {
 	tests := map[string]struct {
 		err      error
 		attempts int
-		alone    bool
 		random   float64
 		want     Verdict
 		delay    time.Duration
 	}{
-		"a row lock is retried within the first bound":        {&sfapi.Error{Kind: sfapi.Transient}, 0, false, 1, Retry, 5 * time.Second},
-		"full jitter goes down to nothing":                    {&sfapi.Error{Kind: sfapi.Transient}, 0, false, 0, Retry, 0},
-		"the third failure waits up to the third bound":       {&sfapi.Error{Kind: sfapi.Transient}, 2, false, 1, Retry, 2 * time.Minute},
-		"the last attempt that fails is the end":              {&sfapi.Error{Kind: sfapi.Transient}, 4, false, 1, Dead, 0},
-		"a code may allow fewer attempts":                     {&sfapi.Error{Kind: sfapi.Transient, Tries: 2}, 1, false, 1, Dead, 0},
-		"a code never allows more attempts":                   {&sfapi.Error{Kind: sfapi.Transient, Tries: 9}, 4, false, 1, Dead, 0},
-		"Retry-After is not undercut":                         {&sfapi.Error{Kind: sfapi.Transient, After: time.Hour}, 0, false, .1, Retry, time.Hour},
-		"a missing parent waits longer":                       {&sfapi.Error{Kind: sfapi.Dependency}, 0, false, 1, Retry, 30 * time.Second},
-		"a missing parent waits at least half of it":          {&sfapi.Error{Kind: sfapi.Dependency}, 0, false, 0, Retry, 15 * time.Second},
-		"a missing parent is given up in the end":             {&sfapi.Error{Kind: sfapi.Dependency}, 4, false, 1, Dead, 0},
-		"a limit that a smaller batch may respect is retried": {&sfapi.Error{Kind: sfapi.Transient, Shrink: true}, 0, false, 1, Retry, 5 * time.Second},
-		"a limit that one record exceeds is permanent":        {&sfapi.Error{Kind: sfapi.Transient, Shrink: true}, 0, true, 1, Dead, 0},
-		"bad data is dead at once":                            {&sfapi.Error{Kind: sfapi.Permanent}, 0, false, 1, Dead, 0},
-		"an outage is held, whatever came before":             {&sfapi.Error{Kind: sfapi.System}, 99, true, 1, Hold, 0},
-		"refused credentials are held":                        {&sfapi.Error{Kind: sfapi.Auth}, 99, true, 1, Hold, 0},
-		"an open breaker is held":                             {&resilience.Refused{Cause: &sfapi.Error{Kind: sfapi.Permanent}}, 99, true, 1, Hold, 0},
-		"a cancelled call is held":                            {fmt.Errorf("call: %w", context.Canceled), 99, true, 1, Hold, 0},
-		"a mapping error is dead":                             {&mapping.Error{}, 0, false, 1, Dead, 0},
-		"a Status header is dead":                             {errStatusHeader, 0, false, 1, Dead, 0},
-		"a panic of ours is retried":                          {errors.New("panic"), 0, false, 1, Retry, 5 * time.Second},
-		"a panic of ours is not retried for ever":             {errors.New("panic"), 4, false, 1, Dead, 0},
+		"a row lock is retried within the first bound":  {&sfapi.Error{Kind: sfapi.Transient}, 0, 1, Retry, 5 * time.Second},
+		"full jitter goes down to nothing":              {&sfapi.Error{Kind: sfapi.Transient}, 0, 0, Retry, 0},
+		"the third failure waits up to the third bound": {&sfapi.Error{Kind: sfapi.Transient}, 2, 1, Retry, 2 * time.Minute},
+		"the last attempt that fails is the end":        {&sfapi.Error{Kind: sfapi.Transient}, 4, 1, Dead, 0},
+		"a code may allow fewer attempts":               {&sfapi.Error{Kind: sfapi.Transient, Tries: 2}, 1, 1, Dead, 0},
+		"a code never allows more attempts":             {&sfapi.Error{Kind: sfapi.Transient, Tries: 9}, 4, 1, Dead, 0},
+		"Retry-After is not undercut":                   {&sfapi.Error{Kind: sfapi.Transient, After: time.Hour}, 0, .1, Retry, time.Hour},
+		"a missing parent waits longer":                 {&sfapi.Error{Kind: sfapi.Dependency}, 0, 1, Retry, 30 * time.Second},
+		"a missing parent waits at least half of it":    {&sfapi.Error{Kind: sfapi.Dependency}, 0, 0, Retry, 15 * time.Second},
+		"a missing parent is given up in the end":       {&sfapi.Error{Kind: sfapi.Dependency}, 4, 1, Dead, 0},
+		"bad data is dead at once":                      {&sfapi.Error{Kind: sfapi.Permanent}, 0, 1, Dead, 0},
+		"an outage is held, whatever came before":       {&sfapi.Error{Kind: sfapi.System}, 99, 1, Hold, 0},
+		"refused credentials are held":                  {&sfapi.Error{Kind: sfapi.Auth}, 99, 1, Hold, 0},
+		"an open breaker is held":                       {&resilience.Refused{Cause: &sfapi.Error{Kind: sfapi.Permanent}}, 99, 1, Hold, 0},
+		"a cancelled call is held":                      {fmt.Errorf("call: %w", context.Canceled), 99, 1, Hold, 0},
+		"a mapping error is dead":                       {&mapping.Error{}, 0, 1, Dead, 0},
+		"a Status header is dead":                       {errStatusHeader, 0, 1, Dead, 0},
+		"a panic of ours is retried":                    {errors.New("panic"), 0, 1, Retry, 5 * time.Second},
+		"a panic of ours is not retried for ever":       {errors.New("panic"), 4, 1, Dead, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, delay := judge(failureOf(tt.err), tt.attempts, tt.alone, fourDelays, func() float64 { return tt.random })
+			got, delay := judge(failureOf(tt.err), tt.attempts, fourDelays, func() float64 { return tt.random })
 			if got != tt.want || delay != tt.delay {
 				t.Fatalf("got %s after %v, want %s after %v", got, delay, tt.want, tt.delay)
 			}
@@ -75,7 +72,7 @@ func TestOnlyTheMessagesOwnFailuresEndInADeadLetter(t *testing.T) {
 			r.Delays = append(r.Delays, time.Duration(rapid.IntRange(0, 600).Draw(t, "bound"))*time.Second)
 		}
 		attempts := rapid.IntRange(0, 20).Draw(t, "attempts")
-		verdict, delay := judge(f, attempts, rapid.Bool().Draw(t, "alone"), r, func() float64 { return rapid.Float64Range(0, .999).Draw(t, "random") })
+		verdict, delay := judge(f, attempts, r, func() float64 { return rapid.Float64Range(0, .999).Draw(t, "random") })
 		switch verdict {
 		case Dead:
 			if f.class == sfapi.System || f.class == sfapi.Auth {

@@ -24,10 +24,14 @@ func (c *Consumer) watch(ctx context.Context, r *route) {
 func (c *Consumer) look(ctx context.Context, r *route) error {
 	r.mu.Lock()
 	durable, epoch := r.consumer, r.epoch
+	created := durable.CachedInfo().Created // as it was when we bound it
 	r.mu.Unlock()
 	info, err := durable.Info(ctx)
 	if err != nil {
 		return err
+	}
+	if !info.Created.Equal(created) {
+		return c.bind(ctx, r) // somebody made it anew, perhaps on a stream that is new too
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 var errCheck = errors.New("the check has found problems")
 
 type checkCmd struct {
-	JSON bool `help:"Print the report as JSON."`
+	JSON  bool `help:"Print the report as JSON."`
+	Print bool `help:"Only print the configuration with its defaults filled in and its secrets masked."`
 }
 
 // Run prints a report of everything the configuration relies on.
@@ -23,6 +24,9 @@ func (c *checkCmd) Run(w *world) error {
 	cfg, err := w.load()
 	if err != nil {
 		return err
+	}
+	if c.Print {
+		return cfg.Print(w.out)
 	}
 	report := app.Check(w.ctx, cfg)
 	if c.JSON {
@@ -70,7 +74,7 @@ func (c *mapCmd) Run(w *world) error {
 	}
 	body, err := readFile(c.Event)
 	if err != nil {
-		return err
+		return usageError{fmt.Errorf("read event: %w", err)}
 	}
 	headers := make(map[string][]string)
 	for _, h := range c.Header {

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"penstock/deadletter"
@@ -93,13 +96,17 @@ func (w *world) store() (*deadletter.Store, func(), error) {
 
 type letterListCmd struct {
 	selection
-	Limit  int   `default:"50" help:"At most this many; 1000 at most."`
+	Limit  int   `default:"50" help:"At most this many; 1 to 1000."`
 	Before int64 `placeholder:"ID" help:"Go on below this id, the last of the page before."`
 	JSON   bool  `help:"Print the letters as JSON."`
 }
 
 // Run lists a page of letters.
 func (c *letterListCmd) Run(w *world) error {
+	const maxPage = 1000 // the store's own bound, beyond which it would cut silently
+	if c.Limit < 1 || c.Limit > maxPage {
+		return usageError{fmt.Errorf("--limit %d is not between 1 and %d", c.Limit, maxPage)}
+	}
 	f, err := c.filter(time.Now())
 	if err != nil {
 		return err
@@ -149,7 +156,7 @@ func (c *letterShowCmd) Run(w *world) error {
 	defer done()
 	l, err := store.Get(w.ctx, c.ID)
 	if err != nil {
-		return err
+		return fmt.Errorf("letter %d: %w", c.ID, err)
 	}
 	if c.JSON {
 		return writeJSON(w.out, l)
@@ -162,7 +169,9 @@ func printLetter(out io.Writer, l *deadletter.Letter) error {
 	facts := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(facts, "event\tsequence %d of stream %s, on %s\n", l.Sequence, l.Stream, l.Subject)
 	fmt.Fprintf(facts, "mapping\t%s\n", l.Mapping)
-	fmt.Fprintf(facts, "record\t%s %s, version %s\n", l.Object, l.ExternalID, l.Version)
+	if l.Object != "" {
+		fmt.Fprintf(facts, "record\t%s %s, version %s\n", l.Object, plain(l.ExternalID), l.Version)
+	}
 	fmt.Fprintf(facts, "failed\t%d times, from %s to %s; replayed %d times\n", l.Attempts,
 		l.FirstFailedAt.Format(time.DateTime), l.LastFailedAt.Format(time.DateTime), l.Replays)
 	if l.DiscardedBy != "" {
@@ -170,14 +179,15 @@ func printLetter(out io.Writer, l *deadletter.Letter) error {
 	}
 	fmt.Fprintln(facts, "\nTIME\tCLASS\tCODE\tREQUEST\tMESSAGE")
 	for _, a := range l.Log {
-		fmt.Fprintf(facts, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.DateTime), a.Class, a.Code, a.RequestID, a.Message)
+		fmt.Fprintf(facts, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.DateTime), a.Class, a.Code, a.RequestID, plain(a.Message))
 	}
 	if err := facts.Flush(); err != nil {
 		return err
 	}
-	for name, values := range l.Headers {
-		for _, value := range values {
-			fmt.Fprintf(out, "\nheader %s: %s", name, value)
+	fmt.Fprintln(out)
+	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
+		for _, value := range l.Headers[name] {
+			fmt.Fprintf(out, "header %s: %s\n", plain(name), plain(value))
 		}
 	}
 	fmt.Fprintf(out, "\npayload (%d bytes)\n%s\n", len(l.Payload), printable(l.Payload))
@@ -290,9 +300,20 @@ func export(ctx context.Context, store *deadletter.Store, f deadletter.Filter, o
 	return n, nil
 }
 
+// plain puts a text on one line, without what a terminal would obey: it may come from a stranger.
+func plain(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, text)
+}
+
 // oneLine cuts a text for a table.
 func oneLine(text string, limit int) string {
-	text = strings.Join(strings.Fields(text), " ")
+	text = plain(text)
 	if runes := []rune(text); len(runes) > limit {
 		return string(runes[:limit-1]) + "…"
 	}

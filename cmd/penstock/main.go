@@ -48,8 +48,15 @@ type world struct {
 	err    io.Writer
 }
 
-// load reads the configuration file.
-func (w *world) load() (*config.Config, error) { return config.Load(w.config, os.LookupEnv) }
+// load reads the configuration file. Every error is one of usage or configuration.
+func (w *world) load() (*config.Config, error) {
+	cfg, err := config.Load(w.config, os.LookupEnv)
+	var problems *config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		err = usageError{err} // there is no such file, or it cannot be read
+	}
+	return cfg, err
+}
 
 // usageError is a mistake in what was typed.
 type usageError struct{ error }

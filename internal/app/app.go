@@ -72,6 +72,7 @@ func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 // Run starts the service and carries events until ctx ends; then it stops within shutdown_timeout. It returns an error
 // only if the service cannot run at all.
 func (a *App) Run(ctx context.Context) error {
+	asked := ctx
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 
@@ -106,8 +107,8 @@ func (a *App) Run(ctx context.Context) error {
 	if err := a.work(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	if cause := context.Cause(ctx); cause != nil && cause != context.Canceled { //nolint:errorlint // the plain cancellation means that we were asked to stop
-		return cause
+	if asked.Err() == nil && ctx.Err() != nil { // not asked: the HTTP server has failed
+		return context.Cause(ctx)
 	}
 	a.log.Info().Msg("penstock has stopped")
 	return nil

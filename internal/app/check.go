@@ -88,8 +88,11 @@ func (c *checker) add(level Level, format string, args ...any) {
 
 // at adds a line that points into the configuration file.
 func (c *checker) at(level Level, path, text string) {
-	p := c.cfg.Annotate(path, text)
-	where := fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, path)
+	c.point(level, text, c.cfg.Annotate(path, text))
+}
+
+func (c *checker) point(level Level, text string, p config.Problem) {
+	where := fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Key)
 	if p.Excerpt != "" {
 		where += "\n" + p.Excerpt
 	}
@@ -100,7 +103,7 @@ func (c *checker) configuration() {
 	c.section = "configuration"
 	c.add(OK, "%d mappings, %d queries: keys, values and expressions are right", len(c.cfg.Mappings), len(c.cfg.Queries))
 	for _, w := range c.cfg.Warnings() {
-		c.add(Warning, "%s", w.String())
+		c.point(Warning, w.Message+": "+w.Fix, w.Problem)
 	}
 	for _, text := range notInEffect(c.cfg) {
 		c.add(Warning, "%s", text)

@@ -78,6 +78,10 @@ func consumerConfig(cfg *config.Config) consumer.Config {
 	}
 }
 
+// describeFor is how long a describe is remembered: enough for mappings that share an object, and not so long that a start
+// that waits for a field misses that it was added.
+const describeFor = 5 * time.Second
+
 func newClient(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer) (*sfapi.Client, error) {
 	sf := cfg.Salesforce
 	return sfapi.New(sfapi.Config{
@@ -96,5 +100,6 @@ func newClient(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer
 		Headers:       sfapi.Headers{AutoAssign: sf.Headers.AutoAssign, DuplicateRuleAllowSave: sf.Headers.DuplicateRuleAllowSave},
 		ErrorClasses:  sf.ErrorClasses,
 		MaxConcurrent: sf.MaxConcurrentCalls,
+		DescribeFor:   describeFor,
 	}, sfapi.Options{Log: log, Registerer: reg, Now: time.Now})
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"penstock/consumer"
 	"penstock/internal/ops"
+	"penstock/migrations"
 	"penstock/sfapi"
 )
 
@@ -21,20 +23,26 @@ const (
 	maxWait   = 30 * time.Second
 )
 
-// waitFor tries until it works or ctx ends. What is waited for shows in the log, in /status and in /readyz.
+// waitFor tries until it works, ctx ends or waiting is hopeless. What is waited for shows in the log, in /status and in /readyz.
 func (a *App) waitFor(ctx context.Context, what string, try func(context.Context) error) error {
 	a.phase.enter("waiting for " + what)
 	retry := retrypolicy.NewBuilder[any]().
 		WithMaxAttempts(-1).
 		WithBackoff(firstWait, maxWait).
 		WithJitterFactor(.1).
-		AbortIf(func(any, error) bool { return ctx.Err() != nil }).
+		AbortIf(func(_ any, err error) bool { return ctx.Err() != nil || hopeless(err) }).
 		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
 			a.phase.enter(fmt.Sprintf("waiting for %s: %v", what, e.LastError()))
 			a.log.Warn().Err(e.LastError()).Dur("delay", e.Delay).Msg("waiting for " + what)
 		}).
 		Build()
 	return failsafe.With(retry).WithContext(ctx).Run(func() error { return try(ctx) })
+}
+
+// hopeless says that only another binary can cure the error: to wait would hide a deploy that went wrong.
+func hopeless(err error) bool {
+	var newer *migrations.NewerError
+	return errors.As(err, &newer)
 }
 
 // phase is how far the instance is, for /readyz and /status.
