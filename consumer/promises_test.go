@@ -515,13 +515,7 @@ func TestAMessageThatKillsEveryInstanceEndsUpInALetter(t *testing.T) {
 	r := newRoad(t, &salesforce{})
 	r.cfg.MaxDeliveries = 3
 	seq := r.publish("changes.account.x", `{"id":"A","name":"n"}`)
-	cons, err := r.js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{
-		Durable: "penstock-accounts", FilterSubject: "changes.account.*", AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: 2 * time.Second, MaxDeliver: -1, MaxAckPending: 1000,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cons := r.durable()
 	for range 3 {
 		msg, err := cons.Next()
 		if err != nil {

@@ -36,6 +36,8 @@ type salesforce struct {
 	calls   int
 	written map[string]string // the record last written, by key
 	deleted map[string]bool
+	// before is called without a lock, so that it may block; nil: nothing.
+	before func(keys []string)
 	// answer decides about one call before anything is written; nil: all succeed. key is the first key, n how many.
 	answer func(call int, keys []string) error
 	// judge decides about one record; nil: all succeed.
@@ -59,6 +61,9 @@ func (s *salesforce) Delete(_ context.Context, req sfapi.Delete) ([]sfapi.Result
 }
 
 func (s *salesforce) call(keys []string, write func(int), records [][]byte) ([]sfapi.Result, error) {
+	if s.before != nil {
+		s.before(keys)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
@@ -146,6 +151,19 @@ func (r *road) createStream() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// durable makes the durable of accounts before a consumer does, with the consumer's own settings.
+func (r *road) durable() jetstream.Consumer {
+	r.t.Helper()
+	cons, err := r.js.CreateConsumer(r.t.Context(), "CHANGES", jetstream.ConsumerConfig{
+		Durable: "penstock-accounts", FilterSubject: "changes.account.*", AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: r.cfg.AckWait, MaxDeliver: -1, MaxAckPending: r.cfg.MaxAckPending,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return cons
 }
 
 func openPool(t *testing.T, dsn string) *pgxpool.Pool {

@@ -2,6 +2,8 @@ package consumer
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -25,18 +27,20 @@ func dead(ev *event, err error) outcome {
 // settle acts on verdicts. What has to be remembered is committed first; only then is a message acked, naked or
 // terminated. If it cannot be committed before ctx ends nothing is settled, and the messages come again.
 func (c *Consumer) settle(ctx context.Context, outcomes []outcome) {
+	c.settleAt(ctx, outcomes, time.Now())
+}
+
+// settleAt settles with attempts of a certain time: recorded again with the same time they count once.
+func (c *Consumer) settleAt(ctx context.Context, outcomes []outcome, now time.Time) {
 	if len(outcomes) == 0 {
 		return
 	}
-	if err := c.commit(ctx, outcomes); err != nil {
-		events := make([]*event, len(outcomes))
-		for i, o := range outcomes {
-			events[i] = o.event
-		}
-		c.letGo(ctx, err, events)
+	if err := c.commit(ctx, outcomes, now); err != nil {
+		hit, missed := divide(outcomes, err)
+		c.letGo(ctx, err, hit)
+		c.settleAt(ctx, missed, now)
 		return
 	}
-	now := time.Now()
 	for _, o := range outcomes {
 		if err := o.act(); err != nil {
 			// The verdict is committed, so the redelivery is idempotent: it is superseded, or found to be buried.
@@ -46,6 +50,21 @@ func (c *Consumer) settle(ctx context.Context, outcomes []outcome) {
 		c.release(o.event)
 	}
 	c.report(outcomes)
+}
+
+// divide tells the events that Postgres refused from the outcomes that have nothing to do with it. An error that names none
+// hits all.
+func divide(outcomes []outcome, err error) (hit []*event, missed []outcome) {
+	var refused *deadletter.Error
+	named := errors.As(err, &refused) && len(refused.Refs) > 0
+	for _, o := range outcomes {
+		if !named || slices.Contains(refused.Refs, o.event.ref) {
+			hit = append(hit, o.event)
+		} else {
+			missed = append(missed, o)
+		}
+	}
+	return hit, missed
 }
 
 // letGo sends messages back unsettled, because a statement about them failed for a reason of its own: Postgres answers, but
@@ -63,8 +82,7 @@ func (c *Consumer) letGo(ctx context.Context, err error, events []*event) {
 }
 
 // commit writes what must outlive the message: failed attempts, dead letters, recoveries.
-func (c *Consumer) commit(ctx context.Context, outcomes []outcome) error {
-	now := time.Now()
+func (c *Consumer) commit(ctx context.Context, outcomes []outcome, now time.Time) error {
 	var failures []deadletter.Failure
 	var recovered []deadletter.Ref
 	for _, o := range outcomes {

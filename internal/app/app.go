@@ -128,7 +128,12 @@ func (a *App) work(ctx context.Context) error {
 	}
 	defer conn.Close()
 
-	client, err := newClient(a.cfg, a.log, a.registry)
+	// A file with the secret or the key may be put in place after the start.
+	var client *sfapi.Client
+	err = a.waitFor(ctx, "salesforce credentials", func(context.Context) (err error) {
+		client, err = newClient(a.cfg, a.log, a.registry)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -154,12 +159,13 @@ func (a *App) work(ctx context.Context) error {
 		return err
 	}
 
+	refreshing, end := context.WithCancel(ctx)
 	refreshed := make(chan struct{})
 	go func() {
 		defer close(refreshed)
-		org.refresh(ctx, rules)
+		org.refresh(refreshing, rules)
 	}()
-	defer func() { <-refreshed }()
+	defer func() { end(); <-refreshed }()
 
 	a.phase.run(conn, service, client)
 	a.log.Info().Int("mappings", len(rules)).Str("stream", a.cfg.Source.Stream).Msg("ready")

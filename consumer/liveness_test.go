@@ -1,0 +1,229 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"penstock/consumer"
+	"penstock/consumer/ledger"
+	"penstock/consumer/mapping"
+	"penstock/sfapi"
+)
+
+func outage() error { return &sfapi.Error{Kind: sfapi.System, Code: "SERVER_UNAVAILABLE", Status: 503} }
+
+func TestAProbeThatMeetsADataErrorOpensTheGate(t *testing.T) {
+	t.Parallel()
+	end := time.Now().Add(1500 * time.Millisecond)
+	r := newRoad(t, &salesforce{answer: func(_ int, keys []string) error {
+		if time.Now().Before(end) {
+			return outage()
+		}
+		for _, key := range keys {
+			if key == "A-13" {
+				return &sfapi.Error{Kind: sfapi.Permanent, Code: "JSON_PARSER_ERROR", Status: 400, Bisect: true, Suspect: -1}
+			}
+		}
+		return nil
+	}})
+	for i := range 100 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	r.start()
+	r.drained("penstock-accounts")
+	if calls, written := r.sf.count(); written != 99 || calls > 60 {
+		t.Fatalf("%d calls wrote %d records, want 99 by few calls", calls, written)
+	}
+}
+
+func TestIntakeGoesOnWhenTheLastHeldEventHasDied(t *testing.T) {
+	t.Parallel()
+	end := time.Now().Add(time.Second)
+	r := newRoad(t, &salesforce{answer: func(_ int, keys []string) error {
+		switch {
+		case time.Now().Before(end):
+			return outage()
+		case keys[0] == "A":
+			return &sfapi.Error{Kind: sfapi.Permanent, Code: "INVALID_TYPE", Status: 400, Suspect: -1}
+		}
+		return nil
+	}})
+	r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	c, _ := r.start()
+	r.eventually("the gate closes", func() bool { return len(c.Closures()) > 0 })
+	r.eventually("the event dies", func() bool { return len(r.letters()) == 1 })
+	r.publish("changes.account.x", `{"id":"B","name":"n"}`)
+	r.eventually("the next event is applied", func() bool { return r.sf.record("B") != "" })
+}
+
+func TestAStopOnALiveStreamCostsNoEventADelivery(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			_, _ = r.js.Publish(ctx, "changes.account.x", fmt.Appendf(nil, `{"id":"A-%d","name":"n"}`, i))
+		}
+	}()
+	for range 3 {
+		_, stop := r.start()
+		time.Sleep(300 * time.Millisecond)
+		stop()
+	}
+	cancel()
+	<-done
+	r.start()
+	r.drained("penstock-accounts")
+	for seq, l := range r.letters() {
+		t.Errorf("event %d became %s: %s", seq, l.Code, l.Message)
+	}
+}
+
+func TestASickObjectDoesNotStopAHealthyOne(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{answer: func(_ int, keys []string) error {
+		if keys[0] == "audit-X" {
+			return outage()
+		}
+		return nil
+	}})
+	rule, err := mapping.Compile(mapping.Config{
+		Name: "audit", Object: "Audit__c", ExternalID: mapping.KeyRule{Field: "Ext__c", Expr: `"audit-" + data.id`},
+		Fields: []mapping.FieldRule{{Name: "What__c", Kind: mapping.KindPath, Path: "name"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.publish("changes.audit.x", `{"id":"X","name":"n"}`)
+	r.start(accounts(t), consumer.Route{Name: "audit", Subject: "changes.audit.x", Object: "Audit__c", Rule: rule})
+	for i := range 1000 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 1000 || len(r.letters()) != 0 {
+		t.Fatalf("%d of the healthy object's 1,000 events were applied, %d letters", written, len(r.letters()))
+	}
+}
+
+func TestVerdictsOfAStreamThatIsGoneDoNotHitItsSuccessor(t *testing.T) {
+	t.Parallel()
+	release, waiting := make(chan struct{}), atomic.Bool{}
+	r := newRoad(t, &salesforce{before: func(keys []string) {
+		if keys[0][0] == 'O' && waiting.CompareAndSwap(false, true) {
+			<-release
+		}
+	}})
+	for i := range 3 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"OLD-%d","name":"n"}`, i))
+	}
+	r.start()
+	r.eventually("a call is under way", waiting.Load)
+	if err := r.js.DeleteStream(t.Context(), "CHANGES"); err != nil {
+		t.Fatal(err)
+	}
+	r.createStream()
+	for i := range 5 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"NEW-%d","name":"n"}`, i))
+	}
+	r.eventually("the new stream is read", func() bool { return r.sf.record("NEW-4") != "" })
+	close(release)
+	r.drained("penstock-accounts")
+	for i := range 5 {
+		if r.sf.record(fmt.Sprintf("NEW-%d", i)) == "" {
+			t.Errorf("event %d of the new stream is lost", i)
+		}
+	}
+}
+
+func TestAnOlderChangeThatIsRedeliveredLosesInTheMergedRecord(t *testing.T) {
+	t.Parallel()
+	release, waiting := make(chan struct{}), atomic.Bool{}
+	r := newRoad(t, &salesforce{before: func(keys []string) {
+		if keys[0] == "BLOCK" && waiting.CompareAndSwap(false, true) {
+			<-release
+		}
+	}})
+	r.cfg.MaxCalls = 1
+	older := &nats.Msg{Subject: "changes.account.x", Data: []byte(`{"id":"A","name":"old"}`)}
+	// Somebody else had the older one and gave it back after the newer one had been delivered.
+	cons := r.durable()
+	r.publishMsg(older)
+	msg, err := cons.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.publish("changes.account.x", `{"id":"BLOCK","name":"n"}`)
+	c, _ := r.start()
+	r.eventually("the only call is busy", waiting.Load)
+	r.publish("changes.account.x", `{"id":"A","name":"new"}`)
+	r.eventually("the newer one waits", func() bool { return c.Status().Waiting == 1 })
+	if err := msg.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the older one waits behind it", func() bool { return c.Status().Waiting == 2 })
+	close(release)
+	r.drained("penstock-accounts")
+	if got := r.sf.record("A"); got != `{"Ext__c":"A","Name":"new"}` {
+		t.Fatalf("Salesforce holds %s", got)
+	}
+}
+
+// strangeLedger fails once where it is told to, and leases every key elsewhere for a while.
+type strangeLedger struct {
+	ledger.Open
+	claims, settles       atomic.Int64
+	failClaim, failSettle bool
+	busy                  int64
+}
+
+func (l *strangeLedger) Claim(ctx context.Context, claims []ledger.Claim) ([]ledger.Grant, error) {
+	n := l.claims.Add(1)
+	if l.failClaim && n == 1 {
+		return nil, errors.New("deadlock detected")
+	}
+	grants, err := l.Open.Claim(ctx, claims)
+	for i := range grants {
+		if n <= l.busy {
+			grants[i].Decision = ledger.Busy
+		}
+	}
+	return grants, err
+}
+
+func (l *strangeLedger) Settle(context.Context, []ledger.Settlement) error {
+	if l.settles.Add(1) == 1 && l.failSettle {
+		return errors.New("deadlock detected")
+	}
+	return nil
+}
+
+func TestALedgerThatFailsOrWaitsStallsNothing(t *testing.T) {
+	t.Parallel()
+	for name, led := range map[string]*strangeLedger{
+		"a claim fails":                        {failClaim: true},
+		"a settlement fails":                   {failSettle: true},
+		"a key is leased longer than the fuse": {busy: 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t, &salesforce{})
+			r.cfg.MaxDeliveries = 3
+			r.led = led
+			r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+			r.start()
+			r.eventually("the event is applied", func() bool { return r.sf.record("A") != "" })
+			r.drained("penstock-accounts")
+			if letters := r.letters(); len(letters) != 0 || led.claims.Load() > 10 {
+				t.Fatalf("%d claims, letters %+v", led.claims.Load(), letters)
+			}
+		})
+	}
+}
