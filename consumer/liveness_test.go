@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,10 +26,8 @@ func TestAProbeThatMeetsADataErrorOpensTheGate(t *testing.T) {
 		if time.Now().Before(end) {
 			return outage()
 		}
-		for _, key := range keys {
-			if key == "A-13" {
-				return &sfapi.Error{Kind: sfapi.Permanent, Code: "JSON_PARSER_ERROR", Status: 400, Bisect: true, Suspect: -1}
-			}
+		if slices.Contains(keys, "A-13") {
+			return &sfapi.Error{Kind: sfapi.Permanent, Code: "JSON_PARSER_ERROR", Status: 400, Bisect: true, Suspect: -1}
 		}
 		return nil
 	}})
