@@ -94,6 +94,16 @@ func (w *world) store() (*deadletter.Store, func(), error) {
 	return app.OpenLetters(w.ctx, cfg)
 }
 
+// selected opens the dead letters and reads which of them are meant.
+func (w *world) selected(s selection) (*deadletter.Store, deadletter.Filter, func(), error) {
+	f, err := s.filter(time.Now())
+	if err != nil {
+		return nil, f, nil, err
+	}
+	store, done, err := w.store()
+	return store, f, done, err
+}
+
 type letterListCmd struct {
 	selection
 	Limit  int   `default:"50" help:"At most this many; 1 to 1000."`
@@ -107,11 +117,7 @@ func (c *letterListCmd) Run(w *world) error {
 	if c.Limit < 1 || c.Limit > maxPage {
 		return usageError{fmt.Errorf("--limit %d is not between 1 and %d", c.Limit, maxPage)}
 	}
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	store, done, err := w.store()
+	store, f, done, err := w.selected(c.selection)
 	if err != nil {
 		return err
 	}
@@ -204,11 +210,7 @@ type letterStatsCmd struct {
 
 // Run counts letters.
 func (c *letterStatsCmd) Run(w *world) error {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	store, done, err := w.store()
+	store, f, done, err := w.selected(c.selection)
 	if err != nil {
 		return err
 	}
@@ -240,11 +242,7 @@ func (c *letterDiscardCmd) Run(w *world) error {
 	if c.everything() != c.All {
 		return usageError{errors.New("say which letters to discard: give conditions, or --all and none")}
 	}
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	store, done, err := w.store()
+	store, f, done, err := w.selected(c.selection)
 	if err != nil {
 		return err
 	}
@@ -261,11 +259,7 @@ type letterExportCmd struct {
 
 // Run writes each letter as one line of JSON, oldest first.
 func (c *letterExportCmd) Run(w *world) (err error) {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	store, done, err := w.store()
+	store, f, done, err := w.selected(c.selection)
 	if err != nil {
 		return err
 	}
