@@ -122,7 +122,7 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 		lanes:  newLanes(cfg.Batch),
 		slots:  newSlots(cfg.MaxInFlight, cfg.MaxInFlightBytes, len(routes)),
 	}
-	c.metrics = newMetrics(deps.Registerer, c)
+	c.metrics = newMetrics()
 	c.gate = newGate(deps.Log, deps.Random, func(cl Closure, closed bool) {
 		c.metrics.gate(cl.Reason, closed)
 		if deps.Notice != nil {
@@ -133,6 +133,9 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 	for _, r := range routes {
 		c.routes = append(c.routes, &route{Route: r, share: c.slots.newShare(), held: make(map[uint64]*event)})
 		c.metrics.touch(r.Name)
+	}
+	if deps.Registerer != nil {
+		c.metrics.register(deps.Registerer, c) // last: from now on a scrape reads the consumer
 	}
 	return c, nil
 }

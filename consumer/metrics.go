@@ -13,8 +13,7 @@ type metrics struct {
 	closed  *prometheus.GaugeVec
 }
 
-// newMetrics builds the metrics and registers them if reg is not nil.
-func newMetrics(reg prometheus.Registerer, c *Consumer) *metrics {
+func newMetrics() *metrics {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "penstock_events_total",
@@ -33,9 +32,11 @@ func newMetrics(reg prometheus.Registerer, c *Consumer) *metrics {
 	for _, reason := range Reasons() {
 		m.closed.WithLabelValues(string(reason), "").Set(0)
 	}
-	if reg == nil {
-		return m
-	}
+	return m
+}
+
+// register makes the metrics public, with those that are read from the consumer itself.
+func (m *metrics) register(reg prometheus.Registerer, c *Consumer) {
 	reg.MustRegister(m.events, m.latency, m.closed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "penstock_in_flight",
@@ -48,7 +49,6 @@ func newMetrics(reg prometheus.Registerer, c *Consumer) *metrics {
 			Help: "Subjects in the stream that no mapping covers; /status names them.",
 		}, func() float64 { return float64(len(c.unmapped())) }),
 	)
-	return m
 }
 
 // touch creates a mapping's counters, so that rates are right from the first event on.
