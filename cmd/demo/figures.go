@@ -50,7 +50,7 @@ func (s *stack) letters(ctx context.Context) (*census, error) {
 		return nil, err
 	}
 	defer done()
-	stats, err := store.Stats(ctx, deadletter.Filter{})
+	stats, err := store.Stats(ctx, deadletter.Filter{Since: s.began}) // DATABASE_URL may hold letters of earlier runs
 	if err != nil {
 		return nil, err
 	}

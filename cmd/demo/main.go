@@ -19,7 +19,7 @@ import (
 )
 
 // storyLimit bounds the story: without a terminal the demo ends by itself, whatever happens.
-const storyLimit = 90 * time.Second
+const storyLimit = 50 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

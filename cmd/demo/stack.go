@@ -33,6 +33,7 @@ type stack struct {
 	dir      string // holds the configuration
 	file     string
 	logs     io.Writer
+	began    time.Time
 
 	end  context.CancelFunc // of the service
 	done chan error
@@ -62,7 +63,7 @@ log: {level: info, format: console}
 `
 
 func startStack(ctx context.Context, logs io.Writer) (s *stack, err error) {
-	s = &stack{done: make(chan error, 1)}
+	s = &stack{done: make(chan error, 1), logs: logs, began: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
@@ -92,7 +93,6 @@ func startStack(ctx context.Context, logs io.Writer) (s *stack, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.logs = logs
 	return s, nil
 }
 

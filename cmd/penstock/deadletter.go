@@ -234,6 +234,7 @@ func (c *letterStatsCmd) Run(w *world) error {
 type letterDiscardCmd struct {
 	selection
 	Reason string `required:"" help:"Why; kept with each letter."`
+	JSON   bool   `help:"Print the number as JSON."`
 	All    bool   `help:"Discard all letters that are dead or parked; needed when no other condition is given."`
 }
 
@@ -248,6 +249,9 @@ func (c *letterDiscardCmd) Run(w *world) error {
 	}
 	defer done()
 	n, err := store.Discard(w.ctx, f, whoami(), c.Reason)
+	if c.JSON {
+		return errors.Join(err, writeJSON(w.out, map[string]int64{"discarded": n}))
+	}
 	fmt.Fprintf(w.out, "%d letters discarded\n", n)
 	return err
 }

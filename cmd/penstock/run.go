@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"time"
 
@@ -38,32 +37,4 @@ func newLogger(cfg *config.Config, out io.Writer) zerolog.Logger {
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
-}
-
-type migrateCmd struct{}
-
-// Run migrates the database.
-func (*migrateCmd) Run(w *world) error {
-	cfg, err := w.load()
-	if err != nil {
-		return err
-	}
-	from, to, err := app.Migrate(w.ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if from == to {
-		fmt.Fprintf(w.out, "database is at version %d already\n", to)
-		return nil
-	}
-	fmt.Fprintf(w.out, "database migrated from version %d to %d\n", from, to)
-	return nil
-}
-
-type versionCmd struct{}
-
-// Run prints the version.
-func (*versionCmd) Run(w *world) error {
-	_, err := fmt.Fprintln(w.out, "penstock", version)
-	return err
 }

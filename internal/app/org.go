@@ -127,7 +127,7 @@ func checkObject(r rule, object *sfapi.Object) []finding {
 		refuse(".external_id.field", "%s has no field %s, or the integration user may not see it", object.Name, r.mapping.ExternalID())
 	case !field.ExternalID && !field.IDLookup:
 		refuse(".external_id.field", "%s.%s is not an External ID: tick External ID in its definition", object.Name, field.Name)
-	case !field.Unique && !field.IDLookup:
+	case !field.Unique && field.Type != "id":
 		findings = append(findings, finding{
 			path: r.path + ".external_id.field",
 			text: fmt.Sprintf("%s.%s is not unique: two records can share a value, and upserts of it fail then; tick Unique in its definition", object.Name, field.Name),

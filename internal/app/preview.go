@@ -49,9 +49,7 @@ func Preview(ctx context.Context, cfg *config.Config, sample Sample, offline boo
 	}
 	notes := make([]string, len(covered))
 	if !offline {
-		if notes, err = learnTypes(ctx, cfg, covered); err != nil {
-			return nil, err
-		}
+		notes = learnTypes(ctx, cfg, covered)
 	}
 	results := make([]PreviewResult, 0, len(covered))
 	for i, r := range covered {
@@ -63,15 +61,18 @@ func Preview(ctx context.Context, cfg *config.Config, sample Sample, offline boo
 }
 
 // learnTypes teaches the mappings the types of their fields, and says for each what could not be learnt.
-func learnTypes(ctx context.Context, cfg *config.Config, rules []rule) ([]string, error) {
+func learnTypes(ctx context.Context, cfg *config.Config, rules []rule) []string {
+	notes := make([]string, len(rules))
 	client, err := newClient(cfg, zerolog.Nop(), prometheus.NewRegistry())
 	if err != nil {
-		return nil, err
+		for i := range notes {
+			notes[i] = fmt.Sprintf("types are not checked, Salesforce cannot be asked: %v", err)
+		}
+		return notes
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	notes := make([]string, len(rules))
 	o := &org{client: client, log: zerolog.Nop()}
 	for i, r := range rules {
 		findings, err := o.examine(ctx, r)
@@ -86,7 +87,7 @@ func learnTypes(ctx context.Context, cfg *config.Config, rules []rule) ([]string
 			}
 		}
 	}
-	return notes, nil
+	return notes
 }
 
 func preview(r rule, sample Sample) PreviewResult {
