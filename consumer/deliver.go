@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,14 +64,7 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, int) {
 		if sleep == 0 {
 			sleep = forever
 		}
-		timer := time.NewTimer(sleep)
-		select {
-		case <-c.lanes.changed:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
+		if !await(ctx, sleep, c.lanes.changed) {
 			return nil, 0
 		}
 	}
@@ -127,7 +121,7 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 		}
 	}
 	for _, it := range open {
-		d.fail(ctx, it, firstError(err, d.errs[it]), alone)
+		d.fail(ctx, it, cmp.Or(err, d.errs[it]), alone)
 	}
 	if len(shrunk) > 0 {
 		d.sendParts(ctx, halves(shrunk))
@@ -260,12 +254,7 @@ func (d *delivery) hold(ctx context.Context, it *item, f failure, err error) {
 // waitAside gives items back to their lanes after a delay, or when the service stops. Their keys stay in flight meanwhile.
 func (c *Consumer) waitAside(ctx context.Context, delay time.Duration, items ...*item) {
 	c.aside.Go(func() {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+		await(ctx, delay, nil)
 		c.lanes.postpone(time.Now(), items...)
 	})
 }
@@ -357,15 +346,6 @@ func answered(err error) bool {
 }
 
 func isHold(err *sfapi.Error) bool { return err.Kind == sfapi.System || err.Kind == sfapi.Auth }
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func (it *item) outcomes(v Verdict) []outcome {
 	outcomes := make([]outcome, len(it.events))

@@ -158,14 +158,7 @@ func (g *gate) pass(ctx context.Context) (probe int, err error) {
 		if probe > 0 || sleep == 0 {
 			return probe, ctx.Err()
 		}
-		timer := time.NewTimer(sleep)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
+		if !await(ctx, sleep, changed) {
 			return 0, ctx.Err()
 		}
 	}

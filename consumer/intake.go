@@ -178,11 +178,7 @@ func (in *intake) repair(ctx context.Context, cause error) {
 	if !errors.Is(cause, jetstream.ErrConsumerLeadershipChanged) && !errors.Is(cause, jetstream.ErrServerShutdown) {
 		log.Warn().Err(cause).Msg("pull failed, binding again")
 	}
-	pause := time.NewTimer(retryPull)
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-	case <-ctx.Done():
+	if !await(ctx, retryPull, nil) {
 		return
 	}
 	if err := in.c.bind(ctx, in.route); err != nil && ctx.Err() == nil {

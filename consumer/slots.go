@@ -91,7 +91,7 @@ func (sh *share) grantable() int {
 // release gives n slots back.
 func (sh *share) release(n int) { sh.change(n, 0) }
 
-// hold counts the bytes of messages that have arrived; a negative number gives them back with n slots.
+// hold counts the bytes of messages that have arrived; change gives them back with their slots.
 func (sh *share) hold(bytes int64) { sh.change(0, bytes) }
 
 func (sh *share) change(n int, bytes int64) {
@@ -125,14 +125,5 @@ func (s *slots) waitFreed(ctx context.Context, atMost time.Duration) bool {
 	s.mu.Lock()
 	freed := s.freed
 	s.mu.Unlock()
-	timer := time.NewTimer(atMost)
-	defer timer.Stop()
-	select {
-	case <-freed:
-		return true
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return await(ctx, atMost, freed)
 }
