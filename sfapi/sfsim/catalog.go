@@ -33,15 +33,16 @@ type field struct {
 // object is a declared object, ready for use.
 type object struct {
 	Object
-	number     int
-	fields     []*field          // declared ones, by slot
-	byName     map[string]*field // exact and lower-case names, system fields included, hidden ones left out
-	byRelated  map[string]*field // relationship names, likewise
-	required   []*field
-	defaults   []*field
-	keyed      []*field
-	references []*field
-	modified   atomic.Int64 // unix seconds of the last change of the declaration
+	number      int
+	fields      []*field          // declared ones, by slot
+	byName      map[string]*field // exact and lower-case names, system fields included, hidden ones left out
+	byRelated   map[string]*field // relationship names, likewise
+	required    []*field
+	defaults    []*field
+	keyed       []*field
+	references  []*field
+	validations []validation
+	modified    atomic.Int64 // unix seconds of the last change of the declaration
 }
 
 // catalog is the whole schema, ready for use.
@@ -103,9 +104,15 @@ func (c *catalog) compileFields(o *object, quirks Quirks) {
 	}
 	for _, f := range o.fields {
 		for _, part := range f.JoinOf {
-			f.joined = append(f.joined, o.fields[slices.IndexFunc(o.fields, func(g *field) bool { return strings.EqualFold(g.Name, part) })])
+			f.joined = append(f.joined, o.declared(part))
 		}
 	}
+	o.compileRules()
+}
+
+// declared finds a field that the schema is known to declare, hidden or not.
+func (o *object) declared(name string) *field {
+	return o.fields[slices.IndexFunc(o.fields, func(f *field) bool { return strings.EqualFold(f.Name, name) })]
 }
 
 // file puts a field into the lists it belongs to.

@@ -18,6 +18,12 @@ func externalID() Field {
 	}
 }
 
+// syncVersion is where a client may leave the version of the state it wrote, for an org to refuse an older one: schemas
+// that want it to add a [NeverBackwards] rule.
+func syncVersion() Field {
+	return Field{Name: "Sync_Version__c", Label: "Sync Version", Type: Double, Precision: 16}
+}
+
 func owner() Field {
 	return Field{
 		Name: "OwnerId", Label: "Owner ID", Type: Reference, ReferenceTo: []string{"Group", "User"},
@@ -76,6 +82,7 @@ func accountObject() Object {
 		{Name: "Since__c", Label: "Customer Since", Type: Date},
 		{Name: "ParentId", Label: "Parent Account ID", Type: Reference, ReferenceTo: []string{"Account"}, RelationshipName: "Parent"},
 		{Name: "Score__c", Label: "Score", Type: Double, Precision: 10, Scale: 2, Access: ReadOnly},
+		syncVersion(),
 		owner(),
 	}}
 }
@@ -89,6 +96,7 @@ func contactObject() Object {
 		{Name: "HasOptedOutOfEmail", Label: "Email Opt Out", Type: Boolean, Default: "false"},
 		{Name: "Interests__c", Label: "Interests", Type: MultiPicklist, Values: []string{"News", "Events", "Offers"}, Restricted: true},
 		{Name: "AccountId", Label: "Account ID", Type: Reference, ReferenceTo: []string{"Account"}, RelationshipName: "Account"},
+		syncVersion(),
 		owner(),
 	})}
 }
@@ -130,6 +138,7 @@ func orderObject() Object {
 			Restricted: true, Default: "Draft",
 		},
 		{Name: "Placed_At__c", Label: "Placed At", Type: DateTime},
+		syncVersion(),
 		owner(),
 	}}
 }

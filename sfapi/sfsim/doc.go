@@ -32,10 +32,11 @@
 //
 // # What it is not
 //
-// There are no triggers, flows, validation or sharing rules (script their errors as [Trouble]), no Bulk API, no
-// cascading of deletes: deleting a parent leaves its children pointing into the recycle bin. SOQL is the subset that
-// soql.go documents; anything else is MALFORMED_QUERY rather than a guess. Where the public documentation is silent
-// or contradicts itself the behaviour is a switch in [Quirks], whose zero value is the best-documented choice.
+// There are no triggers, flows or sharing rules (script their errors as [Trouble]), and of validation rules only those of
+// [ValidationRule]. There is no Bulk API and no cascading of deletes: deleting a parent leaves its children pointing into
+// the recycle bin. SOQL is the subset that soql.go documents; anything else is MALFORMED_QUERY rather than a guess. Where
+// the public documentation is silent or contradicts itself the behaviour is a switch in [Quirks], whose zero value is the
+// best-documented choice.
 //
 // Never point anything of value at it: it keeps nothing, and its management API has no password.
 package sfsim

@@ -64,6 +64,8 @@ type Object struct {
 	Label     string  `yaml:"label"`      // Defaults to Name.
 	KeyPrefix string  `yaml:"key_prefix"` // First three characters of its record Ids. Defaults to the next free a00, a01, ...
 	Fields    []Field `yaml:"fields"`
+
+	Rules []ValidationRule `yaml:"rules"` // Asked at every update, not at inserts.
 }
 
 // Field declares one field of an object.
@@ -155,7 +157,7 @@ func (o *Object) problems(s *Schema) []error {
 	if len(o.Fields) > maxSlots {
 		problems = append(problems, fmt.Errorf("object %s has more than %d fields", o.Name, maxSlots))
 	}
-	return problems
+	return append(problems, o.ruleProblems()...)
 }
 
 func (f *Field) problems(o *Object, s *Schema) []string {

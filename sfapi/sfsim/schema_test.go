@@ -57,6 +57,9 @@ func TestSchemaFromFile(t *testing.T) {
 func TestSchemaMistakes(t *testing.T) {
 	t.Parallel()
 	field := func(text string) string { return "objects: [{name: A__c, fields: [{" + text + "}]}]" }
+	ruled := func(text string) string {
+		return "objects: [{name: A__c, fields: [{name: b, type: double}, {name: t, type: string}, {name: d, type: time}], rules: [{" + text + "}]}]"
+	}
 	for name, c := range map[string][2]string{
 		"unknown key":        {field("name: b, type: string, size: 3"), "size"},
 		"unknown type":       {field("name: b, type: text"), `unknown type "text"`},
@@ -73,6 +76,13 @@ func TestSchemaMistakes(t *testing.T) {
 		"no values":          {field("name: b, type: picklist, restricted: true"), "no values"},
 		"impossible scale":   {field("name: b, type: double, precision: 2, scale: 3"), "impossible size"},
 		"unknown part":       {field("name: b, type: string, join_of: [c]"), "unknown field c"},
+		"rule without name":  {ruled("field: b, kind: never_backwards"), `rule name "" is empty`},
+		"rule twice":         {ruled("name: r, field: b, kind: never_backwards}, {name: R, field: b, kind: never_backwards"), `rule name "R" is empty or declared twice`},
+		"rule of no kind":    {ruled("name: r, field: b"), `rule A__c.r has the unknown kind ""`},
+		"unknown rule":       {ruled("name: r, field: b, kind: never_forwards"), `unknown kind "never_forwards"`},
+		"rule about nothing": {ruled("name: r, field: c, kind: never_backwards"), `rule A__c.r watches the unknown field "c"`},
+		"rule about a text":  {ruled("name: r, field: t, kind: never_backwards"), "watches the field t of type string, which is no number"},
+		"rule about a time":  {ruled("name: r, field: d, kind: never_backwards"), "watches the field d of type time, which is no number"},
 		"empty file":         {"", "empty"},
 	} {
 		if _, err := sfsim.LoadSchema(write(t, "schema.yaml", c[0])); err == nil || !strings.Contains(err.Error(), c[1]) {
@@ -107,7 +117,8 @@ func TestConfigMistakes(t *testing.T) {
 			t.Errorf("%s was accepted", name)
 		}
 	}
-	if len(sfsim.Situations()) < 20 || len(sfsim.CommitKinds()) != 3 || len(sfsim.PageNames()) != 9 || len(sfsim.Accesses()) != 4 {
+	if len(sfsim.Situations()) < 20 || len(sfsim.CommitKinds()) != 3 || len(sfsim.PageNames()) != 9 || len(sfsim.Accesses()) != 4 ||
+		len(sfsim.RuleKinds()) != 1 {
 		t.Error("a closed set lost a member")
 	}
 }

@@ -1,6 +1,9 @@
 package sfsim
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // verb is what a transaction does to one record.
 type verb string
@@ -157,6 +160,9 @@ func (w *work) check() {
 	if w.old == nil && len(o.required) > 0 {
 		w.checkRequired(o)
 	}
+	if w.old != nil && !w.failed() {
+		w.validate() // last, as in Salesforce: a record that cannot be saved anyway meets no rule
+	}
 }
 
 func (w *work) checkRequired(o *object) {
@@ -172,12 +178,18 @@ func (w *work) checkRequired(o *object) {
 }
 
 func (r *record) has(slot int) bool {
-	for _, c := range r.changes {
+	_, sent := r.change(slot)
+	return sent
+}
+
+// change finds what a record does to a field. Sent twice, the later one wins.
+func (r *record) change(slot int) (change, bool) {
+	for _, c := range slices.Backward(r.changes) {
 		if c.slot == slot {
-			return true
+			return c, true
 		}
 	}
-	return false
+	return change{}, false
 }
 
 func notWritable(names []string) *fault {
