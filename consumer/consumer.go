@@ -26,10 +26,12 @@ type Caller interface {
 	Delete(ctx context.Context, req sfapi.Delete) ([]sfapi.Result, error)
 }
 
-// Ledger remembers what has been applied and who is writing.
+// Ledger remembers what has been applied and who is writing. Its errors say by a method Unavailable whether the same may
+// work later.
 type Ledger interface {
 	Claim(ctx context.Context, claims []ledger.Claim) ([]ledger.Grant, error)
-	Settle(ctx context.Context, settlements []ledger.Settlement) error
+	Extend(ctx context.Context, leases []ledger.Lease) (until time.Time, lost []ledger.Loss, err error)
+	Settle(ctx context.Context, settlements []ledger.Settlement) (lost []ledger.Loss, err error)
 }
 
 // DeadLetters keeps failed attempts and what could not be delivered.
@@ -56,6 +58,7 @@ type Route struct {
 type Config struct {
 	Stream        string        // name of the source stream; it belongs to its owner and is never changed
 	Durable       string        // prefix of the durables
+	Instance      string        // names this process in logs
 	MaxAckPending int           // per mapping, over the whole group
 	AckWait       time.Duration // after which the server redelivers what nobody has settled or signalled
 	MaxDeliveries int           // deliveries without a verdict after which a message is presumed to kill the process
@@ -64,7 +67,8 @@ type Config struct {
 	MaxInFlightBytes int64 // and their payload bytes
 
 	Batch           BatchLimits
-	MaxCalls        int // batches in flight at a time
+	MaxCalls        int           // batches in flight at a time
+	CallTimeout     time.Duration // how long one call may take: none starts under a lease that could end before it
 	Redelivery      Redelivery
 	ShutdownTimeout time.Duration // how long a stop may finish what is in flight before it is given back
 	LagInterval     time.Duration // how often each durable's state is read. Defaults to 15 s
@@ -131,7 +135,10 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 	})
 	c.database = newDatabase(c.gate, deps.Log)
 	for _, r := range routes {
-		c.routes = append(c.routes, &route{Route: r, share: c.slots.newShare(), held: make(map[uint64]*event)})
+		c.routes = append(c.routes, &route{
+			Route: r, share: c.slots.newShare(), held: make(map[uint64]*event),
+			shape: ledger.NewShape(r.Rule.Object(), r.Rule.ExternalID(), r.Rule.Covers()),
+		})
 		c.metrics.touch(r.Name)
 	}
 	if deps.Registerer != nil {
@@ -228,6 +235,7 @@ func (c *Consumer) giveBackAll() {
 type route struct {
 	Route
 	share *share
+	shape *ledger.Shape // what its mapping writes
 
 	mu       sync.Mutex
 	consumer jetstream.Consumer

@@ -2,13 +2,12 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/rs/zerolog"
-
-	"penstock/deadletter"
 )
 
 // database runs statements until they work, because nothing may be settled before they have. While Postgres is away
@@ -23,7 +22,7 @@ func newDatabase(g *gate, log zerolog.Logger) *database {
 		WithMaxAttempts(-1).
 		WithBackoff(200*time.Millisecond, 15*time.Second).
 		WithJitterFactor(.2).
-		HandleIf(func(_ any, err error) bool { return deadletter.Unavailable(err) }).
+		HandleIf(func(_ any, err error) bool { return unavailable(err) }).
 		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
 			log.Debug().Err(e.LastError()).Dur("delay", e.Delay).Msg("postgres is away, trying again")
 			g.shut(ReasonDatabase, "Postgres does not answer: nothing could be recorded, so nothing is taken", 0)
@@ -35,8 +34,14 @@ func newDatabase(g *gate, log zerolog.Logger) *database {
 // run returns nil once statement has worked, or its own error, or that of ctx.
 func (d *database) run(ctx context.Context, statement func(context.Context) error) error {
 	err := d.tries.WithContext(ctx).Run(func() error { return statement(ctx) })
-	if ctx.Err() == nil && !deadletter.Unavailable(err) {
+	if ctx.Err() == nil && !unavailable(err) {
 		d.gate.open(ReasonDatabase) // a refusal is an answer too
 	}
 	return err
+}
+
+// unavailable asks an error whether the same statement may work later.
+func unavailable(err error) bool {
+	var later interface{ Unavailable() bool }
+	return errors.As(err, &later) && later.Unavailable()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,7 +73,8 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, int) {
 
 // deliver carries one batch until each of its items has a verdict or is back in its lane.
 func (c *Consumer) deliver(ctx context.Context, b *batch, free func()) {
-	items, err := c.claim(ctx, b)
+	d := &delivery{c: c, lane: b.lane, free: free}
+	items, err := d.claim(ctx, b.items)
 	if err != nil {
 		for _, it := range b.items {
 			c.letGo(ctx, err, it.events)
@@ -80,8 +82,12 @@ func (c *Consumer) deliver(ctx context.Context, b *batch, free func()) {
 		c.lanes.finish(b.items...)
 		return
 	}
-	d := &delivery{c: c, lane: b.lane, free: free}
-	d.send(ctx, items)
+	d.flush(ctx)
+	// A deletion that came late clears fields instead, which is an upsert, and a restored record may be a deletion.
+	for _, op := range []mapping.Op{mapping.Upsert, mapping.Delete} {
+		d.lane.op = op
+		d.send(ctx, slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it.change.Op != op }))
+	}
 	d.flush(ctx)
 }
 
@@ -91,12 +97,31 @@ type delivery struct {
 	lane laneID
 	free func() // lets another batch leave
 
-	open     []*item         // still to be sent by the exchange under way
-	errs     map[*item]error // why an open item is open
-	shrunk   []*item         // failed, but may work in a smaller batch
-	outcomes []outcome       // known and not yet settled
-	done     []*item         // whose keys may travel again once the outcomes are settled
+	open   []*item         // still to be sent by the exchange under way
+	errs   map[*item]error // why an open item is open
+	shrunk []*item         // failed, but may work in a smaller batch
+	done   []*item         // have outcomes, and travel again once these are settled
+	back   []returned      // go back to their lanes then
 }
+
+// returned is an item that goes back to its lane without a verdict.
+type returned struct {
+	item  *item
+	how   way
+	after time.Duration // of aside
+}
+
+// way is how an item goes back.
+type way int
+
+const (
+	inFront way = iota // where it was
+	inParts            // where it was, and its changes are not merged again
+	behind             // where it was in its queue, and the queue at the end of its lane
+	aside              // like behind, after a time
+)
+
+func (d *delivery) giveBack(it *item) { d.back = append(d.back, returned{item: it}) }
 
 // send carries items through the pipeline. A data error for the whole request is bisected until the culprit stands
 // alone; Salesforce does not say which record it was.
@@ -115,7 +140,12 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 		if answered(err) {
 			d.c.gate.reached()
 		}
-		if parts := split(open, err); parts != nil {
+		if errors.Is(err, resilience.ErrNotMade) {
+			for _, it := range open {
+				d.giveBack(it)
+			}
+			open = nil
+		} else if parts := split(open, err); parts != nil {
 			d.sendParts(ctx, parts)
 			open = nil
 		}
@@ -131,7 +161,9 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 func (d *delivery) sendParts(ctx context.Context, parts [][]*item) {
 	for _, part := range parts {
 		if ctx.Err() != nil || !d.c.gate.isOpen() {
-			d.c.lanes.giveBack(false, part...)
+			for _, it := range part {
+				d.giveBack(it)
+			}
 			continue
 		}
 		d.send(ctx, part)
@@ -140,12 +172,12 @@ func (d *delivery) sendParts(ctx context.Context, parts [][]*item) {
 
 // exchange is one call for everything that is open.
 func (d *delivery) exchange(ctx context.Context) (open, err error) {
-	results, err := d.c.request(ctx, d.lane, d.open)
-	if err != nil {
+	if err := d.secure(ctx); err != nil {
 		return nil, err
 	}
-	if len(results) != len(d.open) {
-		return nil, fmt.Errorf("%d results for %d records", len(results), len(d.open))
+	results, err := d.call(ctx)
+	if err != nil {
+		return nil, err
 	}
 	sent := d.open
 	d.open = nil
@@ -171,6 +203,25 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	return open, nil
 }
 
+// call sends what is open and returns one result for each. If it ends without an answer that proves otherwise, a panic
+// among the ways to end, the items are in doubt from then on: they may have been written, or may still be.
+func (d *delivery) call(ctx context.Context) (results []sfapi.Result, err error) {
+	sent, known := d.open, false
+	defer func() {
+		for _, it := range sent {
+			it.tried = true
+			it.inDoubt = it.inDoubt || !known
+		}
+	}()
+	results, err = d.c.request(ctx, d.lane, sent)
+	if err == nil && len(results) != len(sent) {
+		return nil, fmt.Errorf("%d results for %d records", len(results), len(sent))
+	}
+	var sf *sfapi.Error
+	known = err == nil || errors.As(err, &sf) && !sf.Ambiguous
+	return results, err
+}
+
 // request sends items and returns one result for each.
 func (c *Consumer) request(ctx context.Context, lane laneID, items []*item) ([]sfapi.Result, error) {
 	if lane.op == mapping.Delete {
@@ -189,15 +240,26 @@ func (c *Consumer) request(ctx context.Context, lane laneID, items []*item) ([]s
 
 func (d *delivery) applied(it *item) {
 	it.applied = true
-	d.outcomes = append(d.outcomes, it.outcomes(Applied)...)
+	d.finished(it, it.verdict)
+}
+
+// finished notes the verdict of all changes of an item.
+func (d *delivery) finished(it *item, v Verdict) {
+	for _, ev := range it.events {
+		it.outcomes = append(it.outcomes, outcome{event: ev, verdict: v})
+	}
 	d.done = append(d.done, it)
 }
 
 // fail finds the verdict of an item. A merged record that is refused goes back in parts, so that only the bad one dies.
 func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 	f := failureOf(err)
-	if ctx.Err() != nil && f.class == sfapi.System {
-		d.c.lanes.giveBack(false, it) // the service stops; this says nothing about Salesforce
+	switch {
+	case ctx.Err() != nil && f.class == sfapi.System:
+		d.giveBack(it) // the service stops; this says nothing about Salesforce
+		return
+	case it.fenced(f):
+		d.finished(it, Superseded)
 		return
 	}
 	if alone && suspect(it, f, err) {
@@ -205,18 +267,19 @@ func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 	}
 	outcomes := make([]outcome, 0, len(it.events))
 	for _, ev := range it.events {
-		verdict, delay := judge(f, ev.attempts, d.c.cfg.Redelivery, d.c.random)
+		own := f.of(ev)
+		verdict, delay := judge(own, ev.attempts, d.c.cfg.Redelivery, d.c.random)
 		switch {
 		case verdict == Hold:
-			d.hold(ctx, it, f, err)
+			d.hold(it, f, err)
 			return
 		case verdict == Dead && len(it.events) > 1:
-			d.c.lanes.giveBack(true, it)
+			d.back = append(d.back, returned{item: it, how: inParts})
 			return
 		}
-		outcomes = append(outcomes, outcome{event: ev, verdict: verdict, failure: f, delay: delay})
+		outcomes = append(outcomes, outcome{event: ev, verdict: verdict, failure: own, delay: delay})
 	}
-	d.outcomes = append(d.outcomes, outcomes...)
+	it.outcomes = outcomes
 	d.done = append(d.done, it)
 }
 
@@ -233,7 +296,7 @@ func suspect(it *item, f failure, err error) bool {
 // hold keeps an item that failed for no fault of its own. The gate closes, and the item goes behind its lane: if it is
 // what closes the gate, somebody else shall be the next probe. An item that is held again although others got through
 // meanwhile waits by itself, longer each time, and leaves the gate alone.
-func (d *delivery) hold(ctx context.Context, it *item, f failure, err error) {
+func (d *delivery) hold(it *item, f failure, err error) {
 	answered := d.c.gate.answered()
 	suspicious := false
 	for _, ev := range it.events {
@@ -244,11 +307,11 @@ func (d *delivery) hold(ctx context.Context, it *item, f failure, err error) {
 		ev.heldAt = answered + 1
 	}
 	if suspicious {
-		d.c.waitAside(ctx, min(maxPause, firstPause<<min(it.events[0].holds, 10)), it)
+		d.back = append(d.back, returned{it, aside, min(maxPause, firstPause<<min(it.events[0].holds, 10))})
 		return
 	}
 	d.c.shut(f, err)
-	d.c.lanes.postpone(time.Now(), it)
+	d.back = append(d.back, returned{item: it, how: behind})
 }
 
 // waitAside gives items back to their lanes after a delay, or when the service stops. Their keys stay in flight meanwhile.
@@ -259,17 +322,40 @@ func (c *Consumer) waitAside(ctx context.Context, delay time.Duration, items ...
 	})
 }
 
-// flush settles what is known and lets its keys travel again.
+// flush settles what is known, and lets the keys travel again. What is in doubt goes back under the lease that it still has.
 func (d *delivery) flush(ctx context.Context) {
-	if err := d.c.remember(ctx, d.done); err != nil {
-		for _, it := range d.done {
+	again, err := d.remember(ctx)
+	var outcomes []outcome
+	var finished []*item
+	for _, it := range d.done {
+		switch {
+		case err != nil:
 			d.c.letGo(ctx, err, it.events)
+			finished = append(finished, it)
+		case slices.Contains(again, it):
+			d.giveBack(it)
+		default:
+			outcomes = append(outcomes, it.outcomes...)
+			finished = append(finished, it)
 		}
-	} else {
-		d.c.settle(ctx, d.outcomes)
 	}
-	d.c.lanes.finish(d.done...)
-	d.outcomes, d.done = nil, nil
+	d.c.settle(ctx, outcomes)
+	d.c.lanes.finish(finished...)
+	for _, r := range d.back {
+		d.c.putBack(ctx, r)
+	}
+	d.done, d.back = nil, nil
+}
+
+func (c *Consumer) putBack(ctx context.Context, r returned) {
+	switch r.how {
+	case inFront, inParts:
+		c.lanes.giveBack(r.how == inParts, r.item)
+	case behind:
+		c.lanes.postpone(time.Now(), r.item)
+	case aside:
+		c.waitAside(ctx, r.after, r.item)
+	}
 }
 
 // shut closes the gate for a failure that is not the message's.
@@ -347,10 +433,7 @@ func answered(err error) bool {
 
 func isHold(err *sfapi.Error) bool { return err.Kind == sfapi.System || err.Kind == sfapi.Auth }
 
-func (it *item) outcomes(v Verdict) []outcome {
-	outcomes := make([]outcome, len(it.events))
-	for i, ev := range it.events {
-		outcomes[i] = outcome{event: ev, verdict: v}
-	}
-	return outcomes
+// without returns items less one.
+func without(items []*item, gone *item) []*item {
+	return slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it == gone })
 }

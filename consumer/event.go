@@ -1,13 +1,13 @@
 package consumer
 
 import (
-	"cmp"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"penstock/consumer/ledger"
 	"penstock/consumer/mapping"
 	"penstock/deadletter"
 )
@@ -27,6 +27,9 @@ type event struct {
 	change     *mapping.Change // nil until mapped
 	size       int             // bytes of the encoded record, or of the key for a delete
 	alone      bool            // to be sent unmerged, because a merged record of it was refused; guarded by lanes.mu
+	seal       *seal           // what it was sent together with; guarded by lanes.mu
+	overlapped bool            // it was written when another instance may have been writing too; see restore
+	waits      int             // how often its key was busy elsewhere
 
 	// A change that is held although others get through is under suspicion; see suspect.
 	holds  int    // how often; guarded by lanes.mu
@@ -82,14 +85,24 @@ func (e *event) prepare(maxBytes int) error {
 	return nil
 }
 
-// compare orders two changes of one key: by their versions if the mappings give them, else as the stream stored them.
-func (e *event) compare(other *event) int {
-	if e.change.Versioned && other.change.Versioned {
-		if order := cmp.Compare(e.change.Version, other.change.Version); order != 0 {
-			return order
-		}
+// version orders the changes of a key: by what the mapping says, then as the stream stored them.
+func (e *event) version() ledger.Version {
+	v := ledger.Version{Epoch: e.ref.Epoch, Sequence: int64(e.ref.Sequence)}
+	if e.change.Versioned {
+		v.Number = e.change.Version
 	}
-	return cmp.Or(cmp.Compare(e.ref.Epoch, other.ref.Epoch), cmp.Compare(e.ref.Sequence, other.ref.Sequence))
+	return v
+}
+
+// compare orders two changes of one key.
+func (e *event) compare(other *event) int { return e.version().Compare(other.version()) }
+
+// sealed is the seal of the event, as long as it holds.
+func (e *event) sealed(now time.Time) *seal {
+	if e.seal == nil || !now.Before(e.seal.until) {
+		return nil
+	}
+	return e.seal
 }
 
 // failure describes the event and the attempt that failed, for its dead letter.

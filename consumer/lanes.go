@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,16 +26,21 @@ type laneID struct {
 	op     mapping.Op
 }
 
-// keyID is a key as Salesforce may compare it. Two values that differ only in case can be one record (describe:
-// caseSensitive false), so they share a queue and never travel in one call.
-type keyID struct{ object, field, folded string }
-
-// queue holds what waits for one key, oldest first. While a call for the key is in flight it is busy and in no lane.
+// queue holds what waits for one record, oldest first. External IDs that Salesforce takes for the same share a queue, and so
+// never travel in one call. While a call for the record is in flight it is busy and in no lane.
 type queue struct {
-	id     keyID
+	id     string // identity of the record
 	events []*event
 	bytes  int
 	busy   bool
+}
+
+// seal keeps together what was sent together and may still be committed: under the lease that it was sent under, nothing
+// may be written but the very same record. It is broken by time.
+type seal struct {
+	token int64     // of the lease
+	until time.Time // end of the lease
+	size  int       // how many events it holds together
 }
 
 // lane lists the queues whose oldest change belongs to it, oldest first.
@@ -49,11 +53,17 @@ type lane struct {
 
 // item is one record of a batch: one or more changes of a key, merged.
 type item struct {
-	queue   *queue
-	events  []*event
-	change  *mapping.Change
-	claim   *ledger.Claim // nil if the ledger was not asked
-	applied bool
+	queue  *queue
+	events []*event
+	change *mapping.Change
+	token  int64         // of the lease under which the very same record was sent before; 0: none
+	lease  *ledger.Lease // nil if the ledger was not asked
+
+	verdict  Verdict // of its events once it is written; Applied, or Superseded if only others' values were restored
+	applied  bool
+	inDoubt  bool      // some attempt may have been committed, or may still be
+	tried    bool      // it has been sent under its lease
+	outcomes []outcome // known and not yet settled
 }
 
 // batch is what leaves for Salesforce in one call.
@@ -69,7 +79,7 @@ type lanes struct {
 	changed chan struct{} // holds a token after anything became ready
 
 	mu      sync.Mutex
-	keys    map[keyID]*queue
+	keys    map[string]*queue
 	lanes   map[laneID]*lane
 	order   []*lane // every lane once, so that a scan has a stable order
 	waiting int     // events in queues that are not in a batch
@@ -80,7 +90,7 @@ func newLanes(limits BatchLimits) *lanes {
 	return &lanes{
 		limits:  limits,
 		changed: make(chan struct{}, 1),
-		keys:    make(map[keyID]*queue),
+		keys:    make(map[string]*queue),
 		lanes:   make(map[laneID]*lane),
 	}
 }
@@ -92,7 +102,7 @@ func (l *lanes) push(events []*event) {
 	}
 	l.mu.Lock()
 	for _, ev := range events {
-		q := l.queueOf(ev.change.Key)
+		q := l.queueOf(ev.change.Identity)
 		at := q.insert(ev)
 		l.waiting++
 		l.laneOf(ev).more = ev.more
@@ -141,9 +151,9 @@ func (l *lanes) take(now time.Time, probe int) (*batch, time.Duration) {
 	case full == nil && due == nil:
 		return nil, sleep
 	case full == nil, due != nil && older(full, due) == due && now.Sub(due.oldest()) > patience*l.limits.Linger:
-		return l.fill(due, probe-1), 0
+		return l.fill(due, now, probe-1), 0
 	default:
-		return l.fill(full, probe-1), 0
+		return l.fill(full, now, probe-1), 0
 	}
 }
 
@@ -168,11 +178,11 @@ func older(a, b *lane) *lane {
 
 // fill takes queues from the lane until the batch is full. The more often a change has been held while others got
 // through, the fewer share its call; doubt is how often the whole batch has been.
-func (l *lanes) fill(ln *lane, doubt int) *batch {
+func (l *lanes) fill(ln *lane, now time.Time, doubt int) *batch {
 	b := &batch{lane: ln.id}
 	size, taken, limit := 0, 0, shrunk(l.maxItems(ln), doubt)
 	for _, q := range ln.ready {
-		it := l.head(q)
+		it := l.head(q, now)
 		n := len(it.change.Record())
 		limit = min(limit, shrunk(l.maxItems(ln), it.events[0].holds))
 		if len(b.items) > 0 && (len(b.items) >= limit || size+n > l.limits.MaxBytes) {
@@ -201,24 +211,41 @@ func (l *lanes) fill(ln *lane, doubt int) *batch {
 func shrunk(limit, doubts int) int { return max(1, limit>>min(2*max(0, doubts), 10)) }
 
 // head merges the changes at the front of a queue that can be one record: same operation, the very same key value,
-// and not condemned to travel alone.
-func (l *lanes) head(q *queue) *item {
+// and not condemned to travel alone. What is sealed stays as it was.
+func (l *lanes) head(q *queue, now time.Time) *item {
 	first := q.events[0]
-	it := &item{queue: q, change: first.change}
+	it := &item{queue: q, change: first.change, verdict: Applied}
 	n := 1
-	if first.change.Op == mapping.Upsert && !first.alone {
-		size := first.size
-		for _, ev := range q.events[1:] {
-			if ev.alone || ev.change.Op != mapping.Upsert || ev.change.Key != first.change.Key || size+ev.size > l.limits.MaxBytes {
-				break
-			}
-			it.change = mapping.Merge(it.change, ev.change)
-			size += ev.size
-			n++
-		}
+	if sealed := first.sealed(now); sealed != nil && q.holds(sealed) {
+		it.token, n = sealed.token, sealed.size
+	} else if first.change.Op == mapping.Upsert && !first.alone {
+		n = l.mergeable(q, now)
+	}
+	for _, ev := range q.events[1:n] {
+		it.change = mapping.Merge(it.change, ev.change)
 	}
 	it.events = q.events[:n:n]
 	return it
+}
+
+// mergeable counts the events at the front of a queue that the first one may be merged with, itself included.
+func (l *lanes) mergeable(q *queue, now time.Time) int {
+	first := q.events[0]
+	size := first.size
+	for i, ev := range q.events[1:] {
+		size += ev.size
+		if ev.alone || ev.change.Op != mapping.Upsert || ev.change.Key != first.change.Key || size > l.limits.MaxBytes ||
+			ev.sealed(now) != first.sealed(now) {
+			return i + 1
+		}
+	}
+	return len(q.events)
+}
+
+// holds says whether all that the seal keeps together is at the front of the queue, and nothing in between: an older change
+// may have come meanwhile.
+func (q *queue) holds(s *seal) bool {
+	return len(q.events) >= s.size && !slices.ContainsFunc(q.events[:s.size], func(ev *event) bool { return ev.seal != s })
 }
 
 // finish ends the flight of items: their keys may travel again.
@@ -244,9 +271,10 @@ func (l *lanes) postpone(now time.Time, items ...*item) {
 func (l *lanes) restore(items []*item, mark func(*event)) {
 	l.mu.Lock()
 	for _, it := range items {
-		q := it.queue
+		q, sealed := it.queue, it.seal()
 		for _, ev := range it.events {
 			mark(ev)
+			ev.seal = sealed
 			q.bytes += ev.size
 		}
 		q.events = append(slices.Clip(it.events), q.events...)
@@ -256,6 +284,14 @@ func (l *lanes) restore(items []*item, mark func(*event)) {
 	}
 	l.mu.Unlock()
 	l.wake()
+}
+
+// seal keeps an item together that goes back under a lease that it still holds.
+func (it *item) seal() *seal {
+	if it.lease == nil {
+		return nil
+	}
+	return &seal{token: it.lease.Grant.Token, until: it.lease.Grant.Until, size: len(it.events)}
 }
 
 // hurryUp lets every batch leave without lingering from now on.
@@ -318,8 +354,7 @@ func (l *lanes) relist(q *queue) {
 	l.enqueue(q)
 }
 
-func (l *lanes) queueOf(key mapping.Key) *queue {
-	id := keyID{key.Object, key.Field, strings.ToLower(key.Value)}
+func (l *lanes) queueOf(id string) *queue {
 	q := l.keys[id]
 	if q == nil {
 		q = &queue{id: id}

@@ -20,10 +20,12 @@ func change(object, key string, op mapping.Op, fields ...string) *mapping.Change
 		Key:     mapping.Key{Object: object, Field: "Ext__c", Value: key},
 		Op:      op,
 		KeyJSON: fmt.Appendf(nil, `"Ext__c":%q`, key),
+		// As a mapping makes it for a field that is not case-sensitive.
+		Identity: strings.ToLower(object + ".Ext__c=" + key),
 	}
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, "=")
-		c.Fields = append(c.Fields, mapping.Field{Name: name, JSON: fmt.Appendf(nil, "%q:%q", name, value)})
+		c.Fields = append(c.Fields, mapping.Field{Name: name, ID: strings.ToLower(name), JSON: fmt.Appendf(nil, "%q:%q", name, value)})
 	}
 	return c
 }
@@ -188,10 +190,10 @@ func (m *laneModel) take(t *rapid.T) {
 	}
 	size := 0
 	for _, it := range b.items {
-		if m.busy[it.queue.id.folded] {
-			t.Fatalf("key %s is in two records at once", it.queue.id.folded)
+		if m.busy[it.queue.id] {
+			t.Fatalf("key %s is in two records at once", it.queue.id)
 		}
-		m.busy[it.queue.id.folded] = true
+		m.busy[it.queue.id] = true
 		if it.change.Op != b.lane.op {
 			t.Fatalf("a %s is in a lane of %s", it.change.Op, b.lane.op)
 		}
@@ -215,12 +217,12 @@ func (m *laneModel) finish(t *rapid.T) {
 }
 
 func (m *laneModel) finished(t *rapid.T, it *item) {
-	delete(m.busy, it.queue.id.folded)
+	delete(m.busy, it.queue.id)
 	for _, ev := range it.events {
-		if ev.ref.Sequence <= m.last[it.queue.id.folded] {
-			t.Fatalf("event %d of key %s left after %d", ev.ref.Sequence, it.queue.id.folded, m.last[it.queue.id.folded])
+		if ev.ref.Sequence <= m.last[it.queue.id] {
+			t.Fatalf("event %d of key %s left after %d", ev.ref.Sequence, it.queue.id, m.last[it.queue.id])
 		}
-		m.last[it.queue.id.folded] = ev.ref.Sequence
+		m.last[it.queue.id] = ev.ref.Sequence
 		m.left--
 	}
 }
@@ -228,7 +230,7 @@ func (m *laneModel) finished(t *rapid.T, it *item) {
 func (m *laneModel) giveBack(t *rapid.T) {
 	if b := m.pick(t); b != nil {
 		for _, it := range b.items {
-			delete(m.busy, it.queue.id.folded)
+			delete(m.busy, it.queue.id)
 		}
 		m.lanes.giveBack(rapid.Bool().Draw(t, "alone"), b.items...)
 	}

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"sync"
+	"time"
 
 	"penstock/consumer/ledger"
 )
@@ -20,12 +21,12 @@ func (l *scriptedLedger) Claim(_ context.Context, claims []ledger.Claim) ([]ledg
 	defer l.mu.Unlock()
 	grants := make([]ledger.Grant, len(claims))
 	for i, claim := range claims {
-		grants[i].Decision = ledger.Granted
+		grants[i].Decision, grants[i].Until = ledger.Granted, time.Now().Add(time.Minute)
 		switch claim.Key.Value {
 		case "old":
 			grants[i].Decision = ledger.Superseded
 		case "partly":
-			grants[i].Stale = []string{"City"}
+			grants[i].Stale = []ledger.Write{{Field: "city"}}
 		case "busy":
 			if l.busy > 0 {
 				l.busy--
@@ -36,7 +37,11 @@ func (l *scriptedLedger) Claim(_ context.Context, claims []ledger.Claim) ([]ledg
 	return grants, nil
 }
 
-func (l *scriptedLedger) Settle(_ context.Context, settlements []ledger.Settlement) error {
+func (l *scriptedLedger) Extend(context.Context, []ledger.Lease) (time.Time, []ledger.Loss, error) {
+	return time.Now().Add(time.Minute), nil, nil
+}
+
+func (l *scriptedLedger) Settle(_ context.Context, settlements []ledger.Settlement) ([]ledger.Loss, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.applied == nil {
@@ -47,5 +52,5 @@ func (l *scriptedLedger) Settle(_ context.Context, settlements []ledger.Settleme
 			l.applied[s.Claim.Key.Value]++
 		}
 	}
-	return nil
+	return nil, nil
 }

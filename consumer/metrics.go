@@ -11,6 +11,8 @@ type metrics struct {
 	events  *prometheus.CounterVec
 	latency prometheus.Histogram
 	closed  *prometheus.GaugeVec
+
+	superseded, overlaps, busy prometheus.Counter // what the ledger said
 }
 
 func newMetrics() *metrics {
@@ -28,6 +30,18 @@ func newMetrics() *metrics {
 			Name: "penstock_gate_closed",
 			Help: "1 while the reason keeps intake stopped; an empty mapping means all.",
 		}, []string{"reason", "mapping"}),
+		superseded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "penstock_ledger_superseded_total",
+			Help: "Events all of whose fields were older than what had been applied: acked without a call.",
+		}),
+		overlaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "penstock_ledger_overlaps_total",
+			Help: "Records that two instances may have written at the same time, because a lease was lost; they are restored.",
+		}),
+		busy: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "penstock_ledger_busy_total",
+			Help: "Claims that had to wait because somebody else was writing the record.",
+		}),
 	}
 	for _, reason := range Reasons() {
 		m.closed.WithLabelValues(string(reason), "").Set(0)
@@ -37,7 +51,7 @@ func newMetrics() *metrics {
 
 // register makes the metrics public, with those that are read from the consumer itself.
 func (m *metrics) register(reg prometheus.Registerer, c *Consumer) {
-	reg.MustRegister(m.events, m.latency, m.closed,
+	reg.MustRegister(m.events, m.latency, m.closed, m.superseded, m.overlaps, m.busy,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "penstock_in_flight",
 			Help: "Messages that this process has fetched and not settled.",
@@ -62,6 +76,9 @@ func (m *metrics) touch(mapping string) {
 
 func (m *metrics) settled(o outcome, now time.Time) {
 	m.events.WithLabelValues(o.event.route.Name, string(o.verdict)).Inc()
+	if o.verdict == Superseded {
+		m.superseded.Inc()
+	}
 	if o.verdict != Retry {
 		m.latency.Observe(now.Sub(o.event.stored).Seconds())
 	}

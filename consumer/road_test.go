@@ -122,7 +122,7 @@ type road struct {
 func newRoad(t *testing.T, sf *salesforce) *road {
 	t.Helper()
 	sf.written, sf.deleted = map[string]string{}, map[string]bool{}
-	r := &road{t: t, nats: devtest.NATS(t), sf: sf, logs: &bytes.Buffer{}, led: ledger.Open{}}
+	r := &road{t: t, nats: devtest.NATS(t), sf: sf, logs: &bytes.Buffer{}}
 	conn, err := r.nats.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -133,11 +133,13 @@ func newRoad(t *testing.T, sf *salesforce) *road {
 	}
 	r.createStream()
 	r.pool = openPool(t, devtest.Database(t))
+	r.led = ledger.New(r.pool, ledger.Options{Owner: "test", Lease: 4 * time.Second})
 	r.cfg = consumer.Config{
 		Stream: "CHANGES", Durable: "penstock", MaxAckPending: 1000, AckWait: 2 * time.Second, MaxDeliveries: 20,
 		MaxInFlight: 1000, MaxInFlightBytes: 64 << 20,
 		Batch:           consumer.BatchLimits{MaxRecords: 200, MaxBytes: 256 << 10, Linger: 20 * time.Millisecond},
 		MaxCalls:        4,
+		CallTimeout:     2 * time.Second,
 		Redelivery:      consumer.Redelivery{MaxAttempts: 3, Delays: []time.Duration{50 * time.Millisecond}},
 		ShutdownTimeout: 5 * time.Second,
 		LagInterval:     200 * time.Millisecond,

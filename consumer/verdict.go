@@ -41,6 +41,7 @@ const (
 	codeStatusHeader = "STATUS_HEADER"
 	codeCrashLoop    = "CRASH_LOOP"
 	codeInternal     = "INTERNAL"
+	codeOverlap      = "OVERLAP"
 )
 
 // statusHeader marks the NATS server's own messages. Clients swallow a message that has it and no body, or end their pull.
@@ -102,6 +103,14 @@ func failureOf(err error) failure {
 	default:
 		return failure{class: sfapi.Transient, code: codeInternal, text: err.Error()}
 	}
+}
+
+// of is the failure as one event sees it: a patch may come before its record exists, and then lacks what a new record needs.
+func (f failure) of(ev *event) failure {
+	if f.class == sfapi.Permanent && f.code == "REQUIRED_FIELD_MISSING" && ev.route.Rule.Events() == mapping.Patch {
+		f.class = sfapi.Dependency
+	}
+	return f
 }
 
 // attempt is the failure as the dead letter's log keeps it.

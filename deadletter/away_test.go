@@ -68,10 +68,10 @@ func TestPostgresKilledInTheMiddleLeavesNothingHalfWritten(t *testing.T) {
 	if err := pg.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; !Unavailable(err) {
+	if err := <-done; !isKind(err, Away) {
 		t.Fatalf("Record = %v, want an error that says the database is away", err)
 	}
-	if err := s.Record(t.Context(), batch); !Unavailable(err) {
+	if err := s.Record(t.Context(), batch); !isKind(err, Away) {
 		t.Fatalf("Record while it is down = %v, want an error that says the database is away", err)
 	}
 
@@ -84,7 +84,7 @@ func TestPostgresKilledInTheMiddleLeavesNothingHalfWritten(t *testing.T) {
 		if stats, err = s.Stats(t.Context(), Filter{}); err == nil {
 			break
 		}
-		if !Unavailable(err) || time.Now().After(deadline) {
+		if !isKind(err, Away) || time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestDatabaseThatCannotServeUsIsAway(t *testing.T) {
 			t.Parallel()
 			s := setup(t)
 			for op, call := range everything {
-				if err := call(t.Context(), s); !Unavailable(err) {
+				if err := call(t.Context(), s); !isKind(err, Away) {
 					t.Errorf("%s = %v, want an error that says the database is away", op, err)
 				}
 			}
@@ -147,7 +147,7 @@ func TestReadOnlyStandbyIsAway(t *testing.T) {
 	t.Parallel()
 	dsn := migrated(t, devtest.Database(t))
 	s := open(t, dsn+"&default_transaction_read_only=on", Options{})
-	if err := s.Record(t.Context(), []Failure{failure(1, 1)}); !Unavailable(err) {
+	if err := s.Record(t.Context(), []Failure{failure(1, 1)}); !isKind(err, Away) {
 		t.Errorf("Record = %v, want an error that says the database is away", err)
 	}
 }
@@ -163,7 +163,7 @@ func TestCallerWhoGivesUpIsNotAnOutage(t *testing.T) {
 	waitUntilBlocked(t, holder)
 	cancel()
 	err := <-done
-	if Unavailable(err) || !isKind(err, Cancelled) || !errors.Is(err, context.Canceled) {
+	if isKind(err, Away) || !isKind(err, Cancelled) || !errors.Is(err, context.Canceled) {
 		t.Errorf("Record = %v, want a cancelled one", err)
 	}
 }
@@ -213,7 +213,7 @@ func TestSQLStateDecidesWhoIsToBlame(t *testing.T) {
 		"53100": false, "53200": false, "53300": false, "55P03": false, "57014": false, "57P01": false, "57P03": false, "58030": false, "XX001": false, "": false,
 	} {
 		err := classify(t.Context(), "record", &pgconn.PgError{Code: state})
-		if Unavailable(err) == data || isKind(err, Refused) != data {
+		if isKind(err, Away) == data || isKind(err, Refused) != data {
 			t.Errorf("SQLSTATE %q: %v, want blame on the data: %t", state, err, data)
 		}
 	}
@@ -221,8 +221,8 @@ func TestSQLStateDecidesWhoIsToBlame(t *testing.T) {
 		t.Errorf("no error became %v", err)
 	}
 	for _, kind := range Kinds() {
-		if err := error(&Error{Kind: kind}); Unavailable(err) != (kind == Away) {
-			t.Errorf("Unavailable of kind %s is %t", kind, Unavailable(err))
+		if err := error(&Error{Kind: kind}); isKind(err, Away) != (kind == Away) {
+			t.Errorf("Unavailable of kind %s is %t", kind, isKind(err, Away))
 		}
 	}
 }

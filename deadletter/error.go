@@ -74,8 +74,8 @@ func (e *Error) because() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Unavailable tells whether err says that the database is away, as opposed to refusing the data.
-func Unavailable(err error) bool { return isKind(err, Away) }
+// Unavailable tells whether the database is away, as opposed to refusing the data: the same may work later.
+func (e *Error) Unavailable() bool { return e.Kind == Away }
 
 // isKind tells whether err is an [Error] of that kind.
 func isKind(err error, kind Kind) bool {

@@ -135,7 +135,7 @@ func judge(ctx context.Context, err error) verdict {
 	}
 	_, panicked := errors.AsType[*Panic](err)
 	switch {
-	case panicked, errors.Is(err, context.Canceled), ctx.Err() != nil:
+	case panicked, errors.Is(err, ErrNotMade), errors.Is(err, context.Canceled), ctx.Err() != nil:
 		return noVerdict
 	case classOf(err) == classSystem:
 		return sick

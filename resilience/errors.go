@@ -11,6 +11,10 @@ import (
 // ErrRefused is what every *Refused is.
 var ErrRefused = errors.New("call refused")
 
+// ErrNotMade is wrapped by an error of a call that decided not to ask the service, for a reason of its own. It proves nothing
+// about the link and is not retried.
+var ErrNotMade = errors.New("call not made")
+
 // errNoVerdict tells the breaker to take back the permit of a probe that proved nothing.
 var errNoVerdict = errors.New("the probe proved nothing")
 
@@ -112,7 +116,7 @@ func classOf(err error) string {
 
 // curable tells whether an immediate retry may help against err.
 func curable(err error) bool {
-	if _, panicked := errors.AsType[*Panic](err); panicked {
+	if _, panicked := errors.AsType[*Panic](err); panicked || errors.Is(err, ErrNotMade) {
 		return false
 	}
 	class := classOf(err)

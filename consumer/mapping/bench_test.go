@@ -48,7 +48,7 @@ func BenchmarkMap(b *testing.B) {
 			cfg := accounts(tenFields()...)
 			bench.change(&cfg)
 			m := compile(b, cfg)
-			m.SetTypes(bench.types)
+			m.SetTypes(bench.types, false)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(bench.event.Data)))
 			for b.Loop() {

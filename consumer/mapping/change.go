@@ -24,13 +24,15 @@ type Key struct {
 // Field is one field of a change.
 type Field struct {
 	Name string // identity: API name of the field that is written, AccountId for Account.Ext__c
+	ID   string // the name in lower case, as Salesforce compares names
 	JSON []byte // the complete member: "Name":"x", "Account":{"Ext__c":"A-1"} or "AccountId":null
 }
 
-// Change is what a mapping made of an event. It is never modified once it is made: to send fewer fields, use Keep.
+// Change is what a mapping made of an event. It is never modified once it is made: to send other fields, use Keep or Write.
 type Change struct {
 	Mapping   string
-	Key       Key // zero if Op is Skip
+	Key       Key    // zero if Op is Skip
+	Identity  string // of the record: two changes with the same one are about one record; see SetTypes
 	Op        Op
 	KeyJSON   []byte  // the member of the key: "External_ID__c":"A-1"
 	Fields    []Field // in mapping order, absent ones left out; an upsert may have none
@@ -63,14 +65,27 @@ func (c *Change) Record() []byte {
 
 // Keep returns a change with only those fields that keep approves of.
 func (c *Change) Keep(keep func(Field) bool) *Change {
-	kept := *c
-	kept.Fields = make([]Field, 0, len(c.Fields))
+	kept := make([]Field, 0, len(c.Fields))
 	for _, f := range c.Fields {
 		if keep(f) {
-			kept.Fields = append(kept.Fields, f)
+			kept = append(kept, f)
 		}
 	}
-	return kept.remember()
+	return c.Write(kept)
+}
+
+// Write returns an upsert of the same record with other fields.
+func (c *Change) Write(fields []Field) *Change {
+	written := *c
+	written.Op, written.Fields = Upsert, fields
+	return written.remember()
+}
+
+// Remove returns a deletion of the same record.
+func (c *Change) Remove() *Change {
+	removed := *c
+	removed.Op, removed.Fields = Delete, nil
+	return removed.remember()
 }
 
 // Merge makes one change of two changes of the same key, field by field: the newer one wins. The result has the newer one's

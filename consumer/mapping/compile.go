@@ -26,15 +26,19 @@ func Compile(cfg Config) (*Mapping, error) {
 	m.version = c.optional("version", cfg.Version)
 	m.fields = c.rules(cfg.Fields, "fields")
 	m.set = c.rules(cfg.Set, "on_delete", "set")
+	m.fence = c.fence(m.Targets())
 	c.consistency()
 	if len(c.problems) > 0 {
 		return nil, errors.Join(c.problems...)
 	}
 	m.paths = c.paths
 	m.measure()
-	m.SetTypes(nil)
+	m.SetTypes(nil, false)
 	return m, nil
 }
+
+// Fence returns the API name of the field that gets the version too, empty if none does.
+func (m *Mapping) Fence() string { return m.fence }
 
 // compiler collects the problems and the paths of one configuration.
 type compiler struct {
@@ -100,7 +104,10 @@ func (c *compiler) key() keyRule {
 	if err := checkName(rule.Field); err != nil {
 		c.problem(err, "external_id", "field")
 	}
-	k := keyRule{field: rule.Field, member: quote(rule.Field) + ":"}
+	k := keyRule{
+		field: rule.Field, member: quote(rule.Field) + ":",
+		record: strings.ToLower(c.cfg.Object + "." + rule.Field + "="),
+	}
 	switch {
 	case rule.Path != "" && rule.Expr != "":
 		c.problem(errors.New("the External ID comes from a path or from an expression, not from both"), "external_id")
@@ -126,7 +133,7 @@ func (c *compiler) rules(rules []FieldRule, keys ...string) []field {
 			c.problem(err, where...)
 		}
 		targets = append(targets, target)
-		f := field{target: target, slot: target.slot()}
+		f := field{target: target, id: strings.ToLower(target.Field), slot: target.slot()}
 		f.source = c.source(rule, f.slot, where)
 		compiled = append(compiled, f)
 	}
@@ -150,6 +157,28 @@ func (c *compiler) conflict(target Target, before []Target) error {
 		}
 	}
 	return nil
+}
+
+// fence checks the field that gets the version beside the targets.
+func (c *compiler) fence(targets []Target) string {
+	name := c.cfg.Fence
+	if name == "" {
+		return ""
+	}
+	err := checkName(name)
+	switch {
+	case err != nil:
+	case strings.EqualFold(name, c.cfg.ExternalID.Field):
+		err = errors.New("the External ID field cannot hold the version too")
+	case slices.ContainsFunc(targets, func(t Target) bool { return strings.EqualFold(t.Field, name) }):
+		err = errors.New("the mapping writes this field itself, but it gets the version")
+	case c.cfg.Ordering == Unordered:
+		err = errors.New("with ordering: none nobody compares versions, so there is nothing to fence off")
+	}
+	if err != nil {
+		c.problem(err, "org_fence", "field")
+	}
+	return name
 }
 
 // source compiles where the value of a field comes from.

@@ -89,6 +89,16 @@ func TestCompileRefuses(t *testing.T) {
 		"an object as a constant":                {with(constant("Name", map[string]any{})), "fields.Name.value", "object"},
 		"a function as a constant":               {with(constant("Name", func() {})), "fields.Name.value", "func"},
 		"a constant parent that is no key":       {with(constant("Parent.E__c", true)), "fields.Parent.E__c.value", "boolean"},
+		"a fence that is no API name":            {func(c *mapping.Config) { c.Fence = "Sync Version" }, "org_fence.field", "API name"},
+		"a fence that is the key":                {func(c *mapping.Config) { c.Fence = "external_id__C" }, "org_fence.field", "External ID field"},
+		"a fence that is a field, too":           {func(c *mapping.Config) { c.Fence = "NAME" }, "org_fence.field", "writes this field itself"},
+		"a fence where nobody compares versions": {func(c *mapping.Config) { c.Fence, c.Ordering = "Sync_Version__c", mapping.Unordered }, "org_fence.field", "ordering: none"},
+		"a fence that a deletion sets": {func(c *mapping.Config) {
+			c.DeleteWhen, c.OnDelete, c.Set, c.Fence = "true", mapping.SetFields, []mapping.FieldRule{constant("A__c", 1)}, "a__C"
+		}, "org_fence.field", "writes this field itself"},
+		"a fence that is a lookup": {func(c *mapping.Config) {
+			c.Fields, c.Fence = []mapping.FieldRule{path("Boss__r.E__c", "b")}, "Boss__c"
+		}, "org_fence.field", "writes this field itself"},
 		"a bad field inside set": {func(c *mapping.Config) {
 			c.DeleteWhen, c.OnDelete, c.Set = "true", mapping.SetFields, []mapping.FieldRule{computed("A__c", "foo")}
 		}, "on_delete.set.A__c.expr", "unknown name foo"},
@@ -144,8 +154,8 @@ func TestCompileFillsDefaultsAndTellsWhatTheMappingDoes(t *testing.T) {
 	t.Parallel()
 	cfg := accounts(path("Name", "name"), path("Boss__r.E__c", "b"), mapping.FieldRule{Name: "Who", Kind: mapping.KindPath, Path: "w", As: "Contact.E__c"})
 	m := compile(t, cfg)
-	got := []any{m.Name(), m.Object(), m.ExternalID(), m.Events(), m.Ordering(), m.Deletes()}
-	want := []any{"accounts", "Account", "External_ID__c", mapping.Snapshot, mapping.NewestWins, false}
+	got := []any{m.Name(), m.Object(), m.ExternalID(), m.Events(), m.Ordering(), m.Fence(), m.Deletes()}
+	want := []any{"accounts", "Account", "External_ID__c", mapping.Snapshot, mapping.NewestWins, "", false}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -162,6 +172,19 @@ func TestCompileFillsDefaultsAndTellsWhatTheMappingDoes(t *testing.T) {
 		{Name: "Active__c", Field: "Active__c"},
 	}
 	if diff := cmp.Diff(targets, m.Targets()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheFenceIsNoneOfTheTargets(t *testing.T) {
+	t.Parallel()
+	cfg := accounts(path("Name", "name"))
+	cfg.Fence = "Sync_Version__c"
+	m := compile(t, cfg)
+	if m.Fence() != "Sync_Version__c" {
+		t.Errorf("Fence() = %q", m.Fence())
+	}
+	if diff := cmp.Diff([]mapping.Target{{Name: "Name", Field: "Name"}}, m.Targets()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -9,6 +9,7 @@ type Config struct {
 	Events     Events      // Defaults to Snapshot
 	Ordering   Ordering    // Defaults to NewestWins
 	Version    string      // expression giving an integer or an RFC 3339 time. Defaults to none: the stream's order counts
+	Fence      string      // number field that gets the version too, so that a validation rule in the org can refuse older ones. Defaults to none
 	DeleteWhen string      // expression; true makes the event a deletion. Defaults to never
 	OnDelete   OnDelete    // what a deletion does. Defaults to DeleteRecord
 	Set        []FieldRule // the fields of SetFields

@@ -110,7 +110,7 @@ func TestNoErrorOutsideOfExpressionsTellsAValueEither(t *testing.T) {
 	failures := 0
 	for _, typeName := range types {
 		m := compile(t, accounts(path("F__c", "v"), path("Parent.E__c", "v.SECRET")))
-		m.SetTypes(map[string]string{"F__c": typeName, "External_ID__c": typeName})
+		m.SetTypes(map[string]string{"F__c": typeName, "External_ID__c": typeName}, false)
 		for _, body := range bodies {
 			_, err := m.Map(mapping.Event{Data: []byte(body)})
 			if err == nil {

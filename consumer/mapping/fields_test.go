@@ -165,7 +165,7 @@ func TestTypesDecideWhatAFieldHolds(t *testing.T) {
 			t.Run(typeName+" from "+body, func(t *testing.T) {
 				t.Parallel()
 				m := compile(t, accounts(path("Field__c", "v")))
-				m.SetTypes(map[string]string{"field__C": typeName})
+				m.SetTypes(map[string]string{"field__C": typeName}, false)
 				if want != "WRONG_TYPE" {
 					want = `{"External_ID__c":"1","Field__c":` + want + `}`
 				}
@@ -186,7 +186,7 @@ func TestTypesDecideHowAComputedTimeIsWritten(t *testing.T) {
 		t.Run("type "+typeName, func(t *testing.T) {
 			t.Parallel()
 			m := compile(t, accounts(constant("F__c", time.Date(2024, 5, 2, 0, 30, 0, 500_999_999, time.FixedZone("", 7200)))))
-			m.SetTypes(map[string]string{"F__c": typeName})
+			m.SetTypes(map[string]string{"F__c": typeName}, false)
 			if want != "WRONG_TYPE" {
 				want = `{"External_ID__c":"1","F__c":` + want + `}`
 			}
@@ -210,7 +210,7 @@ func TestTypesOfAParentAreItsOwn(t *testing.T) {
 		{map[string]string{"Parent.Number__c": "double"}, `null`, `"ParentId":null`},
 		{map[string]string{"Parent.Number__c": "double"}, `"P-7"`, `WRONG_TYPE`},
 	} {
-		m.SetTypes(test.types)
+		m.SetTypes(test.types, false)
 		want := test.want
 		if want != "WRONG_TYPE" {
 			want = `{"External_ID__c":"1",` + want + `}`

@@ -35,7 +35,7 @@ func FuzzMap(f *testing.F) {
 	))
 	typed.SetTypes(map[string]string{
 		"Text__c": "string", "Number__c": "double", "Flag__c": "boolean", "Many__c": "multipicklist", "At__c": "datetime", "Day__c": "date", "Clock__c": "time",
-	})
+	}, false)
 	twin := compile(f, accounts(path("Path__c", "name"), computed("Expr__c", `type(data) == "map" && "name" in data ? data.name : omit`)))
 	loose := accounts(path("Name", "after.name"), computed("Upper__c", `upper(data.name)`), computed("Sum__c", `data.amount + seq`), computed("Type__c", `ce.type`))
 	loose.ExternalID = mapping.KeyRule{Field: "External_ID__c", Expr: `data?.id ?? ce.subject ?? headers["ce-id"]`}

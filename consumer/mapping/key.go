@@ -42,6 +42,15 @@ func externalID(v value, t fieldType) (string, *fault) {
 	return id, nil
 }
 
+// identity names the record of an External ID. Salesforce compares names of objects and fields without regard to case, and
+// External IDs as the field says.
+func (k *keyRule) identity(id string, exact bool) string {
+	if !exact {
+		id = strings.ToLower(id)
+	}
+	return k.record + id
+}
+
 // appendReference appends the External ID of a parent. It obeys the rules of a key, but a bad one is a bad field.
 func appendReference(dst []byte, v value, t fieldType) ([]byte, *fault) {
 	id, bad := externalID(v, t)

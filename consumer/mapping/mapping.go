@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -15,6 +16,7 @@ type Mapping struct {
 	when, deleteWhen, version *expression // nil if not configured
 	key                       keyRule
 	fields, set               []field
+	fence                     string // field that gets the version too, empty if none does
 	paths                     *paths
 	room                      int // bytes of a record beside its values
 
@@ -23,12 +25,14 @@ type Mapping struct {
 
 type keyRule struct {
 	field, member string // "External_ID__c" and `"External_ID__c":`
+	record        string // what a record's identity begins with
 	source        source
 }
 
 // field is a compiled FieldRule.
 type field struct {
 	target Target
+	id     string // of the target: its name in lower case
 	slot   slot
 	source source
 }
@@ -44,6 +48,7 @@ type source struct {
 type typeTable struct {
 	key         fieldType
 	fields, set []fieldType
+	exact       bool // keys that differ only in case are different keys
 }
 
 // Name returns the name of the mapping.
@@ -76,10 +81,43 @@ func (m *Mapping) Targets() []Target {
 	return targets
 }
 
+// Covers returns the fields, in lower case, that an event of a whole record writes.
+func (m *Mapping) Covers() []string {
+	ids := make([]string, len(m.fields))
+	for i := range m.fields {
+		ids[i] = m.fields[i].id
+	}
+	return ids
+}
+
+// Cleared returns every field that the mapping writes, each as the member that empties it: null, or false for a boolean.
+func (m *Mapping) Cleared() []Field {
+	known := m.types.Load()
+	var cleared []Field
+	add := func(fields []field, types []fieldType) {
+		for i := range fields {
+			if slices.ContainsFunc(cleared, func(f Field) bool { return f.ID == fields[i].id }) {
+				continue
+			}
+			member := fields[i].slot.clear
+			if types[i] == booleanType {
+				member = quote(fields[i].target.Field) + ":false"
+			}
+			cleared = append(cleared, Field{Name: fields[i].target.Field, ID: fields[i].id, JSON: []byte(member)})
+		}
+	}
+	add(m.fields, known.fields)
+	add(m.set, known.set)
+	return cleared
+}
+
 // SetTypes tells the types of the object's fields by API name, as describe gives them ("string", "double", "date"). From then on
 // values are checked and written as their types want it; without a type, scalars pass unchanged. Case does not matter. The type
 // of a parent's External ID is looked up as Parent.External_ID__c and taken for text if it is not there.
-func (m *Mapping) SetTypes(byField map[string]string) {
+//
+// caseSensitive is what describe says of the External ID field. Without it two External IDs that differ only in case are
+// the same record.
+func (m *Mapping) SetTypes(byField map[string]string, caseSensitive bool) {
 	known := make(map[string]fieldType, len(byField))
 	for name, typeName := range byField {
 		known[strings.ToLower(name)] = typeOf(typeName)
@@ -91,7 +129,7 @@ func (m *Mapping) SetTypes(byField map[string]string) {
 		}
 		return all
 	}
-	m.types.Store(&typeTable{key: known[strings.ToLower(m.key.field)], fields: of(m.fields), set: of(m.set)})
+	m.types.Store(&typeTable{key: known[strings.ToLower(m.key.field)], fields: of(m.fields), set: of(m.set), exact: caseSensitive})
 }
 
 // Map makes a change of an event. The error is an *Error.
@@ -132,6 +170,7 @@ func (m *Mapping) change(r *reading, deleted bool) (*Change, error) {
 	if bad != nil {
 		return nil, m.blame(m.key.field, m.key.source.locate(bad))
 	}
+	c.Identity = m.key.identity(c.Key.Value, known.exact)
 	if m.version != nil {
 		if c.Version, bad = m.version.order(r); bad != nil {
 			return nil, m.blame("version", bad)
@@ -172,7 +211,7 @@ func (m *Mapping) encode(c *Change, r *reading, fields []field, keyType fieldTyp
 		if bad != nil {
 			return m.blame(f.target.Name, f.source.locate(bad))
 		}
-		c.Fields = append(c.Fields, Field{Name: f.target.Field, JSON: record[start:]})
+		c.Fields = append(c.Fields, Field{Name: f.target.Field, ID: f.id, JSON: record[start:]})
 	}
 	c.own(append(record, '}'))
 	return nil

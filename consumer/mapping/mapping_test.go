@@ -62,7 +62,7 @@ func TestTheKeyIsANonEmptyStringOrAnInteger(t *testing.T) {
 					want = "KEY_INVALID" // an expression has made a float64 of it
 				}
 				m := compile(t, cfg)
-				m.SetTypes(map[string]string{"External_ID__c": test.typeName})
+				m.SetTypes(map[string]string{"External_ID__c": test.typeName}, false)
 				change, err := m.Map(mapping.Event{Data: []byte(test.body)})
 				if strings.HasPrefix(want, "KEY_") {
 					if got := outcome(m, mapping.Event{Data: []byte(test.body)}); got != want {
@@ -388,8 +388,8 @@ func TestTypesMayChangeWhileEventsAreMapped(t *testing.T) {
 	}
 	workers.Go(func() {
 		for range 500 {
-			m.SetTypes(map[string]string{"Name": "string", "Next__c": "string"})
-			m.SetTypes(nil)
+			m.SetTypes(map[string]string{"Name": "string", "Next__c": "string"}, false)
+			m.SetTypes(nil, false)
 		}
 	})
 	workers.Wait()

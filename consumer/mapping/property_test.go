@@ -37,7 +37,7 @@ func numberText() *rapid.Generator[string] {
 func TestAPathKeepsEveryDigit(t *testing.T) {
 	t.Parallel()
 	m := compile(t, accounts(path("Bare__c", "v"), path("Number__c", "v"), path("Text__c", "v"), path("Quoted__c", "quoted")))
-	m.SetTypes(map[string]string{"Number__c": "double", "Text__c": "string", "Quoted__c": "currency"})
+	m.SetTypes(map[string]string{"Number__c": "double", "Text__c": "string", "Quoted__c": "currency"}, false)
 	rapid.Check(t, func(t *rapid.T) {
 		digits := numberText().Draw(t, "number")
 		got := outcome(m, mapping.Event{Data: fmt.Appendf(nil, `{"id":1,"v":%s,"quoted":"%s"}`, digits, digits)})
@@ -105,7 +105,7 @@ func TestThreeStatesStayApart(t *testing.T) {
 func TestStringsKeepEveryCharacter(t *testing.T) {
 	t.Parallel()
 	m := compile(t, accounts(path("Path__c", "v"), computed("Expr__c", "data.v"), path("Texts__c", "list")))
-	m.SetTypes(map[string]string{"Texts__c": "multipicklist"})
+	m.SetTypes(map[string]string{"Texts__c": "multipicklist"}, false)
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.String().Draw(t, "s")
 		listed := strings.ReplaceAll(s, ";", ",") + "."

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -151,7 +152,8 @@ func (a *App) work(ctx context.Context) error {
 		return err
 	}
 
-	service, err := a.newConsumer(pool, js, client, rules)
+	book := ledger.New(pool, ledger.Options{Owner: a.instance, Lease: a.cfg.Ledger.Lease, Retention: a.cfg.Ledger.Retention})
+	service, err := a.newConsumer(pool, book, js, client, rules)
 	if err != nil {
 		return err
 	}
@@ -159,13 +161,12 @@ func (a *App) work(ctx context.Context) error {
 		return err
 	}
 
-	refreshing, end := context.WithCancel(ctx)
-	refreshed := make(chan struct{})
-	go func() {
-		defer close(refreshed)
-		org.refresh(refreshing, rules)
-	}()
-	defer func() { end(); <-refreshed }()
+	tending, end := context.WithCancel(ctx)
+	var tended sync.WaitGroup
+	tended.Go(func() { org.refresh(tending, rules) })
+	tended.Go(func() { a.prune(tending, book) })
+	defer tended.Wait()
+	defer end()
 
 	a.phase.run(conn, service, client)
 	a.log.Info().Int("mappings", len(rules)).Str("stream", a.cfg.Source.Stream).Msg("ready")
@@ -175,11 +176,33 @@ func (a *App) work(ctx context.Context) error {
 	return err
 }
 
-func (a *App) newConsumer(pool *pgxpool.Pool, js jetstream.JetStream, client *sfapi.Client, rules []rule) (*consumer.Consumer, error) {
-	return consumer.New(consumerConfig(a.cfg), routes(rules), consumer.Deps{
+// pruneInterval is how often the ledger forgets what nobody has touched for its retention.
+const pruneInterval = time.Hour
+
+// prune keeps the ledger from growing for ever.
+func (a *App) prune(ctx context.Context, book *ledger.Ledger) {
+	ticker := time.NewTicker(pruneInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		switch forgotten, err := book.Prune(ctx); {
+		case err != nil && ctx.Err() == nil:
+			a.log.Warn().Err(err).Msg("the ledger could not be pruned, trying again in an hour")
+		case forgotten > 0:
+			a.log.Info().Int64("keys", forgotten).Msg("the ledger has forgotten keys that nobody touched for ledger.retention")
+		}
+	}
+}
+
+func (a *App) newConsumer(pool *pgxpool.Pool, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule) (*consumer.Consumer, error) {
+	return consumer.New(consumerConfig(a.cfg, a.instance), routes(rules), consumer.Deps{
 		JetStream:   js,
 		Caller:      client,
-		Ledger:      ledger.Open{},
+		Ledger:      book,
 		DeadLetters: deadletter.New(pool, deadletter.Options{Log: a.log, Registerer: a.registry}),
 		Pipeline:    newPipeline(a.cfg, a.log, a.registry),
 		Log:         a.log,

@@ -83,6 +83,7 @@ func (o *org) examine(ctx context.Context, r rule) ([]finding, error) {
 		types[f.Name] = f.Type
 	}
 	findings := checkObject(r, object)
+	findings = append(findings, checkFence(r, object)...)
 	for _, target := range r.mapping.Targets() {
 		field, ok := object.Field(target.Field)
 		findings = append(findings, checkField(r, object, target, field, ok)...)
@@ -96,7 +97,8 @@ func (o *org) examine(ctx context.Context, r rule) ([]finding, error) {
 		types[target.Relationship+"."+target.ParentField] = parentType
 		findings = append(findings, more...)
 	}
-	r.mapping.SetTypes(types)
+	key, _ := object.Field(r.mapping.ExternalID())
+	r.mapping.SetTypes(types, key.CaseSensitive)
 	return findings, nil
 }
 

@@ -57,11 +57,12 @@ func routes(rules []rule) []consumer.Route {
 	return list
 }
 
-func consumerConfig(cfg *config.Config) consumer.Config {
+func consumerConfig(cfg *config.Config, instance string) consumer.Config {
 	r := cfg.Resilience.Redelivery
 	return consumer.Config{
 		Stream:           cfg.Source.Stream,
 		Durable:          cfg.Source.Durable,
+		Instance:         instance,
 		MaxAckPending:    cfg.Source.MaxAckPending,
 		AckWait:          cfg.Source.AckWait,
 		MaxDeliveries:    cfg.Source.MaxDeliveries,
@@ -73,6 +74,7 @@ func consumerConfig(cfg *config.Config) consumer.Config {
 			Linger:     cfg.Batch.Linger,
 		},
 		MaxCalls:        cfg.Salesforce.MaxConcurrentCalls,
+		CallTimeout:     cfg.Salesforce.Timeout,
 		Redelivery:      consumer.Redelivery{MaxAttempts: r.MaxAttempts, Delays: r.Delays},
 		ShutdownTimeout: cfg.ShutdownTimeout,
 	}

@@ -1,0 +1,149 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// settleSQL records what was applied and gives the leases back, or leaves them to run out, wherever the token still fits.
+// It locks in the order of claimSQL. What comes back are the places of the settlements that it carried out.
+const settleSQL = `
+with settled as (
+	select * from unnest(
+		$1::uuid[], $2::bigint[], $3::boolean[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
+		$8::bigint[], $9::bigint[], $10::bigint[], $11::jsonb[]
+	) with ordinality as s (
+		id, token, in_doubt, shape, base_number, base_epoch, base_sequence,
+		deleted_number, deleted_epoch, deleted_sequence, fields, place)
+), held as materialized (
+	select l.id from penstock.ledger l join settled s using (id) where l.lease_token = s.token order by l.id for update of l
+)
+update penstock.ledger l set
+	shape = s.shape, base_number = s.base_number, base_epoch = s.base_epoch, base_sequence = s.base_sequence,
+	deleted_number = s.deleted_number, deleted_epoch = s.deleted_epoch, deleted_sequence = s.deleted_sequence,
+	fields = s.fields, touched = current_date,
+	lease_until = case when s.in_doubt then l.lease_until end
+from settled s join held using (id)
+where l.id = s.id
+returning s.place`
+
+// Settle ends leases and records what was applied. It costs one statement, and another one to name those who took what was
+// lost. A settlement may be repeated, for example after an error of which nobody knows what it means.
+func (l *Ledger) Settle(ctx context.Context, settlements []Settlement) ([]Loss, error) {
+	bounded, cancel := l.bounded(ctx)
+	defer cancel()
+	n := len(settlements)
+	ids, tokens, inDoubt, shapes := make([][16]byte, n), make([]int64, n), make([]bool, n), make([]int32, n)
+	base, deleted, fields := newColumns(n), newColumns(n), make([][]byte, n)
+	for i, s := range settlements {
+		after := s.Grant.State
+		if s.Applied {
+			after = after.Apply(s.Claim)
+		}
+		if after.Cover == nil {
+			after.Cover = s.Claim.Shape
+		}
+		shape, err := l.shape(bounded, after.Cover)
+		if err != nil {
+			return nil, failed(ctx, "settle", err)
+		}
+		if len(after.Fields) > 0 {
+			if fields[i], err = json.Marshal(after.Fields); err != nil {
+				return nil, failed(ctx, "settle", err)
+			}
+		}
+		ids[i], tokens[i], inDoubt[i], shapes[i] = s.Claim.Key.id(), s.Grant.Token, s.InDoubt, shape.id
+		base.set(i, after.Base)
+		deleted.set(i, after.Deleted)
+	}
+	lines, err := l.pool.Query(bounded, settleSQL, ids, tokens, inDoubt, shapes, base.number, base.epoch, base.sequence,
+		deleted.number, deleted.epoch, deleted.sequence, fields)
+	if err != nil {
+		return nil, failed(ctx, "settle", err)
+	}
+	places, err := pgx.CollectRows(lines, pgx.RowTo[int64])
+	if err != nil {
+		return nil, failed(ctx, "settle", err)
+	}
+	return l.losses(ctx, "settle", ids, places)
+}
+
+// extendSQL prolongs the leases whose token still fits, even if their time is over: nobody has taken them.
+const extendSQL = `
+with extended as (
+	select * from unnest($1::uuid[], $2::bigint[]) with ordinality as e (id, token, place)
+), held as materialized (
+	select l.id from penstock.ledger l join extended e using (id) where l.lease_token = e.token order by l.id for update of l
+)
+update penstock.ledger l set lease_until = clock_timestamp() + $3
+from extended e join held using (id)
+where l.id = e.id
+returning e.place`
+
+// Extend prolongs leases to a whole term from now, before a call is repeated. It returns their new end, and those that are
+// lost: their writes must not be repeated.
+func (l *Ledger) Extend(ctx context.Context, leases []Lease) (until time.Time, lost []Loss, err error) {
+	until = time.Now().Add(l.opts.Lease)
+	bounded, cancel := l.bounded(ctx)
+	defer cancel()
+	ids, tokens := make([][16]byte, len(leases)), make([]int64, len(leases))
+	for i, s := range leases {
+		ids[i], tokens[i] = s.Claim.Key.id(), s.Grant.Token
+	}
+	lines, err := l.pool.Query(bounded, extendSQL, ids, tokens, l.opts.Lease)
+	if err != nil {
+		return until, nil, failed(ctx, "extend", err)
+	}
+	places, err := pgx.CollectRows(lines, pgx.RowTo[int64])
+	if err != nil {
+		return until, nil, failed(ctx, "extend", err)
+	}
+	lost, err = l.losses(ctx, "extend", ids, places)
+	return until, lost, err
+}
+
+// losses finds who has the keys whose places did not come back.
+func (l *Ledger) losses(ctx context.Context, op string, ids [][16]byte, places []int64) ([]Loss, error) {
+	if len(places) == len(ids) {
+		return nil, nil
+	}
+	done := make([]bool, len(ids))
+	for _, p := range places {
+		done[p-1] = true
+	}
+	var lost []Loss
+	var missing [][16]byte
+	for i := range ids {
+		if !done[i] {
+			lost, missing = append(lost, Loss{Index: i}), append(missing, ids[i])
+		}
+	}
+	bounded, cancel := l.bounded(ctx)
+	defer cancel()
+	lines, err := l.pool.Query(bounded, "select id, lease_owner from penstock.ledger where id = any($1)", missing)
+	if err != nil {
+		return nil, failed(ctx, op, err)
+	}
+	owners := make(map[[16]byte]string, len(missing))
+	var id [16]byte
+	var owner string
+	if _, err := pgx.ForEachRow(lines, []any{&id, &owner}, func() error { owners[id] = owner; return nil }); err != nil {
+		return nil, failed(ctx, op, err)
+	}
+	for i := range lost {
+		lost[i].Owner = owners[ids[lost[i].Index]]
+	}
+	return lost, nil
+}
+
+// columns are versions as three arrays.
+type columns struct{ number, epoch, sequence []int64 }
+
+func newColumns(n int) columns { return columns{make([]int64, n), make([]int64, n), make([]int64, n)} }
+
+func (c columns) set(i int, v Version) {
+	c.number[i], c.epoch[i], c.sequence[i] = v.Number, v.Epoch, v.Sequence
+}
