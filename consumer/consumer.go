@@ -222,7 +222,7 @@ func (c *Consumer) giveBackAll() {
 	given := 0
 	for _, r := range c.routes {
 		for _, ev := range r.snapshot() {
-			if err := ev.msg.Nak(); err == nil {
+			if err := ev.receipt.Nak(); err == nil {
 				given++
 			}
 			c.release(ev)

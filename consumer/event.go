@@ -15,7 +15,8 @@ import (
 // event is one delivery of a message to one mapping, from the fetch until it is settled.
 type event struct {
 	route      *route
-	msg        *nats.Msg
+	msg        *nats.Msg // what it says
+	receipt    receipt   // and how the server is told what became of it
 	ref        deadletter.Ref
 	stored     time.Time // when the stream stored it
 	arrived    time.Time // when it was fetched
@@ -36,6 +37,15 @@ type event struct {
 	heldAt uint64 // how many calls had worked when it was last held, plus one; 0: never held
 }
 
+// receipt tells the server what became of a delivery; *nats.Msg does.
+type receipt interface {
+	Ack(opts ...nats.AckOpt) error
+	Nak(opts ...nats.AckOpt) error
+	NakWithDelay(delay time.Duration, opts ...nats.AckOpt) error
+	InProgress(opts ...nats.AckOpt) error
+	Respond(data []byte) error
+}
+
 // newEvent reads the delivery's metadata from the reply subject; no round trip.
 func newEvent(r *route, epoch int64, msg *nats.Msg, now time.Time) (*event, error) {
 	meta, err := msg.Metadata()
@@ -45,6 +55,7 @@ func newEvent(r *route, epoch int64, msg *nats.Msg, now time.Time) (*event, erro
 	return &event{
 		route:      r,
 		msg:        msg,
+		receipt:    msg,
 		ref:        deadletter.Ref{Stream: meta.Stream, Epoch: epoch, Sequence: meta.Sequence.Stream, Mapping: r.Name},
 		stored:     meta.Timestamp,
 		arrived:    now,
@@ -132,5 +143,5 @@ func (e *event) failure(a deadletter.Attempt, dead bool) deadletter.Failure {
 
 // terminate takes the message off the stream's hands for good. The reason shows in the server's advisory.
 func (e *event) terminate(reason string) error {
-	return e.msg.Respond([]byte("+TERM penstock dead letter: " + reason)) // nats.Msg can only terminate without a reason
+	return e.receipt.Respond([]byte("+TERM penstock dead letter: " + reason)) // nats.Msg can only terminate without a reason
 }

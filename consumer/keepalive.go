@@ -20,7 +20,7 @@ func (c *Consumer) keepAlive(ctx context.Context) {
 		for _, r := range c.routes {
 			for _, ev := range r.due(time.Now().Add(-third)) {
 				// An error means that it was settled meanwhile, or that the connection is away; both heal by themselves.
-				_ = ev.msg.InProgress()
+				_ = ev.receipt.InProgress()
 			}
 		}
 	}

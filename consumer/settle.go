@@ -76,7 +76,7 @@ func (c *Consumer) letGo(ctx context.Context, err error, events []*event) {
 	c.log.Error().Err(err).Int("messages", len(events)).
 		Msg("the database refuses a statement about these messages; they stay in the stream and are tried again")
 	for _, ev := range events {
-		_ = ev.msg.NakWithDelay(c.cfg.AckWait)
+		_ = ev.receipt.NakWithDelay(c.cfg.AckWait)
 		c.release(ev)
 	}
 }
@@ -122,11 +122,11 @@ func (o outcome) act() error {
 	}
 	switch o.verdict {
 	case Retry:
-		return o.event.msg.NakWithDelay(o.delay)
+		return o.event.receipt.NakWithDelay(o.delay)
 	case Dead:
 		return o.event.terminate(o.failure.code)
 	case Applied, Superseded, Skipped:
-		return o.event.msg.Ack()
+		return o.event.receipt.Ack()
 	case Hold: // never an outcome
 	}
 	return nil
