@@ -129,8 +129,8 @@ func (it *item) claim() ledger.Claim {
 			claim.Writes = append(claim.Writes, ledger.Write{Field: f.ID, Version: version})
 		}
 	}
-	if len(claim.Writes) == 0 {
-		claim.Writes = []ledger.Write{{Version: claim.Version}} // it only makes the record exist
+	if len(newest.change.Fields) == 0 {
+		claim.Writes = append(claim.Writes, ledger.Write{Version: claim.Version}) // it only makes the record exist
 	}
 	return claim
 }

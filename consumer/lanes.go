@@ -35,12 +35,13 @@ type queue struct {
 	busy   bool
 }
 
-// seal keeps together what was sent together and may still be committed: under the lease that it was sent under, nothing
-// may be written but the very same record. It is broken by time.
+// seal keeps together what was claimed together and goes back under its lease: nothing may be written under it but the very
+// same record. It is broken by time.
 type seal struct {
-	token int64     // of the lease
-	until time.Time // end of the lease
-	size  int       // how many events it holds together
+	token   int64     // of the lease
+	until   time.Time // end of the lease
+	size    int       // how many events it holds together
+	inDoubt bool      // it was sent, and may still be committed
 }
 
 // lane lists the queues whose oldest change belongs to it, oldest first.
@@ -217,7 +218,7 @@ func (l *lanes) head(q *queue, now time.Time) *item {
 	it := &item{queue: q, change: first.change, verdict: Applied}
 	n := 1
 	if sealed := first.sealed(now); sealed != nil && q.holds(sealed) {
-		it.token, n = sealed.token, sealed.size
+		it.token, it.inDoubt, n = sealed.token, sealed.inDoubt, sealed.size
 	} else if first.change.Op == mapping.Upsert && !first.alone {
 		n = l.mergeable(q, now)
 	}
@@ -291,7 +292,7 @@ func (it *item) seal() *seal {
 	if it.lease == nil {
 		return nil
 	}
-	return &seal{token: it.lease.Grant.Token, until: it.lease.Grant.Until, size: len(it.events)}
+	return &seal{token: it.lease.Grant.Token, until: it.lease.Grant.Until, size: len(it.events), inDoubt: it.inDoubt}
 }
 
 // hurryUp lets every batch leave without lingering from now on.
