@@ -1,7 +1,6 @@
 package consumer_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -115,14 +114,14 @@ type road struct {
 	pool *pgxpool.Pool
 	sf   *salesforce
 	cfg  consumer.Config
-	logs *bytes.Buffer
+	logs journal
 	led  consumer.Ledger
 }
 
 func newRoad(t *testing.T, sf *salesforce) *road {
 	t.Helper()
 	sf.written, sf.deleted = map[string]string{}, map[string]bool{}
-	r := &road{t: t, nats: devtest.NATS(t), sf: sf, logs: &bytes.Buffer{}}
+	r := &road{t: t, nats: devtest.NATS(t), sf: sf}
 	conn, err := r.nats.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +209,7 @@ func (r *road) start(routes ...consumer.Route) (*consumer.Consumer, func()) {
 	if len(routes) == 0 {
 		routes = []consumer.Route{accounts(r.t)}
 	}
-	log := zerolog.New(&lockedWriter{w: r.logs}).Level(zerolog.DebugLevel).With().Timestamp().Logger()
+	log := zerolog.New(&r.logs).Level(zerolog.DebugLevel).With().Timestamp().Logger()
 	c, err := consumer.New(r.cfg, routes, consumer.Deps{
 		JetStream:   r.js,
 		Caller:      r.sf,
@@ -244,15 +243,22 @@ func (r *road) start(routes ...consumer.Route) (*consumer.Consumer, func()) {
 	return c, stop
 }
 
-type lockedWriter struct {
-	mu sync.Mutex
-	w  *bytes.Buffer
+// journal keeps what all consumers of a road log.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
 }
 
-func (l *lockedWriter) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(b)
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 func (r *road) publish(subject, body string) uint64 {

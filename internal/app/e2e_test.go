@@ -71,7 +71,12 @@ func (w *world) config(more string) *config.Config {
 // configFor is a configuration for an org at another address.
 func (w *world) configFor(org, more string) *config.Config {
 	w.t.Helper()
-	text := fmt.Sprintf(`
+	return w.parse(w.text(org) + more)
+}
+
+// text is a configuration without mappings.
+func (w *world) text(org string) string {
+	return fmt.Sprintf(`
 nats: {url: %q}
 source: {stream: CHANGES}
 salesforce:
@@ -81,7 +86,11 @@ salesforce:
 database: {url: %q}
 http: {addr: "127.0.0.1:0"}
 batch: {max_bytes: 256KiB}
-`, w.nats.URL(), org, sfsim.DefaultClientID, w.dsn) + more
+`, w.nats.URL(), org, sfsim.DefaultClientID, w.dsn)
+}
+
+func (w *world) parse(text string) *config.Config {
+	w.t.Helper()
 	cfg, err := config.Parse("e2e.yaml", []byte(text), func(name string) (string, bool) {
 		return sfsim.DefaultClientSecret, name == "SECRET"
 	})

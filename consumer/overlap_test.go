@@ -1,0 +1,86 @@
+package consumer_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"penstock/consumer/ledger"
+	"penstock/deadletter"
+)
+
+// TestWhatTwoInstancesWroteAtTheSameTimeIsRestored holds an instance up in the middle of a call until its lease is over and
+// another instance has written the record, as a machine that stops for a while would; then the old write lands last.
+func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		first, newer string
+		meanwhile    func(*road)
+		want         string // the record in the end, empty: none
+		letter       string // code of the letter of the first event, empty: none
+	}{
+		"the newer values are written again": {
+			first: `{"id":"A","name":"old","city":"Bern"}`, newer: `{"id":"A","name":"new"}`, want: `"Name":"new"`,
+		},
+		"a record that was deleted is deleted again": {
+			first: `{"id":"A","name":"old"}`, newer: `{"id":"A","op":"delete"}`,
+		},
+		"a deletion that came last is undone": {
+			first: `{"id":"A","op":"delete"}`, newer: `{"id":"A","name":"new"}`, want: `"Name":"new"`,
+		},
+		"an operator is told if the newer event is gone from the stream": {
+			first: `{"id":"A","name":"old"}`, newer: `{"id":"A","name":"new"}`, want: `"Name":"old"`, letter: "OVERLAP",
+			meanwhile: func(r *road) {
+				stream, err := r.js.Stream(r.t.Context(), "CHANGES")
+				if err != nil {
+					r.t.Fatal(err)
+				}
+				if err := stream.DeleteMsg(r.t.Context(), 2); err != nil {
+					r.t.Fatal(err)
+				}
+			},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int64
+			held, release := make(chan struct{}), make(chan struct{})
+			r := newRoad(t, &salesforce{before: func([]string) {
+				if calls.Add(1) == 1 {
+					close(held)
+					<-release
+				}
+			}})
+			r.cfg.CallTimeout, r.cfg.MaxInFlight = 300*time.Millisecond, 1
+			instance := func(name string) {
+				r.led = ledger.New(r.pool, ledger.Options{Owner: name, Lease: 700 * time.Millisecond})
+				r.cfg.Instance = name
+				r.start()
+			}
+			first := r.publish("changes.account.x", tt.first)
+			instance("slow")
+			<-held
+			r.publish("changes.account.x", tt.newer)
+			instance("quick")
+			r.eventually("the other instance has written", func() bool { return calls.Load() == 2 })
+			time.Sleep(50 * time.Millisecond) // it settles
+			if tt.meanwhile != nil {
+				tt.meanwhile(r)
+			}
+			close(release)
+			r.drained("penstock-accounts")
+
+			if got := r.sf.record("A"); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+				t.Errorf("Salesforce holds %q, want %q", got, tt.want)
+			}
+			if log := r.logs.String(); strings.Count(log, "two instances may have written") != 1 || !strings.Contains(log, `"owner":"slow","other_owner":"quick"`) {
+				t.Errorf("the log does not name both owners once:\n%s", log)
+			}
+			if l := r.letters()[first]; l.Code != tt.letter || tt.letter != "" && l.State != deadletter.Dead {
+				t.Errorf("letter %+v, want %q", l, tt.letter)
+			}
+		})
+	}
+}
