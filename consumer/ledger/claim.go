@@ -32,7 +32,7 @@ select id, shape, base_number, base_epoch, base_sequence, deleted_number, delete
 from taken
 union all
 select l.id, 0, 0, 0, 0, 0, 0, 0, null, l.lease_owner, extract(epoch from l.lease_until - clock_timestamp())::float8
-from wanted join penstock.ledger l using (id) where not exists (select from taken where taken.id = l.id)`
+from (select id from wanted except select id from taken) as refused join penstock.ledger l using (id)`
 
 // row is a line of the answer to claimSQL.
 type row struct {

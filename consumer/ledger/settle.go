@@ -11,24 +11,22 @@ import (
 // settleSQL records what was applied and gives the leases back, or leaves them to run out, wherever the token still fits.
 // It locks in the order of claimSQL. What comes back are the places of the settlements that it carried out.
 const settleSQL = `
-with settled as (
-	select * from unnest(
+with held as materialized (
+	select s.* from unnest(
 		$1::uuid[], $2::bigint[], $3::boolean[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
 		$8::bigint[], $9::bigint[], $10::bigint[], $11::jsonb[]
 	) with ordinality as s (
 		id, token, in_doubt, shape, base_number, base_epoch, base_sequence,
 		deleted_number, deleted_epoch, deleted_sequence, fields, place)
-), held as materialized (
-	select l.id from penstock.ledger l join settled s using (id) where l.lease_token = s.token order by l.id for update of l
+	join penstock.ledger l using (id) where l.lease_token = s.token order by l.id for update of l
 )
 update penstock.ledger l set
-	shape = s.shape, base_number = s.base_number, base_epoch = s.base_epoch, base_sequence = s.base_sequence,
-	deleted_number = s.deleted_number, deleted_epoch = s.deleted_epoch, deleted_sequence = s.deleted_sequence,
-	fields = s.fields, touched = current_date,
-	lease_until = case when s.in_doubt then l.lease_until end
-from settled s join held using (id)
-where l.id = s.id
-returning s.place`
+	shape = h.shape, base_number = h.base_number, base_epoch = h.base_epoch, base_sequence = h.base_sequence,
+	deleted_number = h.deleted_number, deleted_epoch = h.deleted_epoch, deleted_sequence = h.deleted_sequence,
+	fields = h.fields, touched = current_date,
+	lease_until = case when h.in_doubt then l.lease_until end
+from held h where l.id = h.id
+returning h.place`
 
 // Settle ends leases and records what was applied. It costs one statement, and another one to name those who took what was
 // lost. A settlement may be repeated, for example after an error of which nobody knows what it means.
@@ -73,15 +71,13 @@ func (l *Ledger) Settle(ctx context.Context, settlements []Settlement) ([]Loss, 
 
 // extendSQL prolongs the leases whose token still fits, even if their time is over: nobody has taken them.
 const extendSQL = `
-with extended as (
-	select * from unnest($1::uuid[], $2::bigint[]) with ordinality as e (id, token, place)
-), held as materialized (
-	select l.id from penstock.ledger l join extended e using (id) where l.lease_token = e.token order by l.id for update of l
+with held as materialized (
+	select e.* from unnest($1::uuid[], $2::bigint[]) with ordinality as e (id, token, place)
+	join penstock.ledger l using (id) where l.lease_token = e.token order by l.id for update of l
 )
 update penstock.ledger l set lease_until = clock_timestamp() + $3
-from extended e join held using (id)
-where l.id = e.id
-returning e.place`
+from held h where l.id = h.id
+returning h.place`
 
 // Extend prolongs leases to a whole term from now, before a call is repeated. It returns their new end, and those that are
 // lost: their writes must not be repeated.
