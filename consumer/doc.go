@@ -6,17 +6,21 @@
 //	prepare     bytes become a change, or a permanent error       event.go
 //	lanes       one queue per key, one lane per kind of call      lanes.go
 //	dispatch    a free call and an open gate take a full batch    deliver.go gate.go
-//	claim       the ledger grants keys and drops stale fields     deliver.go
-//	exchange    pipeline around one call; bisect, isolate         deliver.go
-//	verdict     what becomes of it: a pure function               verdict.go
-//	settle      commit first, then ack, nak or terminate          settle.go  database.go
+//	claim       leases on the records; stale fields are dropped   claim.go fence.go
+//	exchange    pipeline around one call; bisect, isolate         exchange.go lease.go
+//	verdict     what becomes of it: a pure function               verdict.go hold.go
+//	settle      ledger and letters first, then ack, nak, or end   settle.go lease.go database.go
 //
 // # Promises
 //
 // A message is acked or terminated only after its change has been applied, superseded, skipped by a rule, or committed as
 // a dead letter. Everything else leaves it in the stream: a crash at any point is answered with a redelivery.
 //
-// A key is in at most one call at a time, and at most once in that call. Changes that wait for the same key are merged
+// The newest wins: fields that are older than what the ledger has seen applied are not sent, in whatever order changes come.
+//
+// A record is in at most one call at a time, by its queue in this process and by its lease in all of them, and at most once in
+// that call. While it is in doubt whether an attempt may still be carried out, nothing but the very same record may be
+// written; a lease that was lost nevertheless is noticed, and what may have been overwritten is restored (overlap.go). Changes that wait for the same key are merged
 // field by field; if the merged record is refused its parts are sent one by one, oldest first, so that only the bad one
 // dies.
 //

@@ -261,7 +261,11 @@ func (l *lanes) finish(items ...*item) {
 
 // giveBack returns items to the front of their queues, unsettled. Changes that are alone will not be merged again.
 func (l *lanes) giveBack(alone bool, items ...*item) {
-	l.restore(items, func(ev *event) { ev.alone = ev.alone || alone })
+	l.restore(items, func(ev *event) {
+		if alone {
+			ev.alone, ev.seal = true, nil // a part of it is not the very same record
+		}
+	})
 }
 
 // postpone returns items to the front of their queues, and the queues to the end of their lanes.
@@ -274,8 +278,8 @@ func (l *lanes) restore(items []*item, mark func(*event)) {
 	for _, it := range items {
 		q, sealed := it.queue, it.seal()
 		for _, ev := range it.events {
-			mark(ev)
 			ev.seal = sealed
+			mark(ev)
 			q.bytes += ev.size
 		}
 		q.events = append(slices.Clip(it.events), q.events...)

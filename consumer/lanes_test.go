@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"penstock/consumer/ledger"
 	"penstock/consumer/mapping"
 	"penstock/deadletter"
 )
@@ -105,6 +106,60 @@ func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testin
 	}
 	if waiting, keys := l.depth(); waiting != 0 || keys != 0 {
 		t.Fatalf("%d changes and %d keys are left", waiting, keys)
+	}
+}
+
+// leased makes an item look as if it had been sent under a lease that lasts for a minute, in doubt or not.
+func leased(it *item, inDoubt bool) *item {
+	it.lease, it.inDoubt = &ledger.Lease{Grant: ledger.Grant{Token: 7, Until: epoch.Add(time.Minute)}}, inDoubt
+	return it
+}
+
+func TestWhatMayStillBeCommittedIsRepeatedAsItWasUntilItsLeaseIsOver(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		older  bool // an older change comes meanwhile
+		after  time.Duration
+		token  int64
+		events int
+	}{
+		"while the lease lasts":                           {after: time.Second, token: 7, events: 2},
+		"after its end, newer changes may join":           {after: time.Minute, events: 3},
+		"an older change that came in between goes first": {older: true, after: time.Second, events: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+			l.push([]*event{
+				queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=2")),
+				queued(4, epoch, change("Account", "a", mapping.Upsert, "Name=4")),
+			})
+			b, _ := l.take(epoch, 0)
+			l.push([]*event{queued(5, epoch, change("Account", "a", mapping.Upsert, "Name=5"))})
+			l.giveBack(false, leased(b.items[0], true))
+			if tt.older {
+				l.push([]*event{queued(1, epoch, change("Account", "a", mapping.Upsert, "Name=1"))})
+			}
+			b, _ = l.take(epoch.Add(tt.after), 0)
+			if it := b.items[0]; it.token != tt.token || len(it.events) != tt.events || it.inDoubt != (tt.token != 0) {
+				t.Fatalf("token %d, %d events, in doubt %v; want token %d, %d events", it.token, len(it.events), it.inDoubt, tt.token, tt.events)
+			}
+		})
+	}
+}
+
+func TestPartsOfARefusedRecordDoNotUseItsLease(t *testing.T) {
+	t.Parallel()
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	l.push([]*event{
+		queued(1, epoch, change("Account", "a", mapping.Upsert, "Name=1")),
+		queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=2")),
+	})
+	b, _ := l.take(epoch, 0)
+	l.giveBack(true, leased(b.items[0], true))
+	b, _ = l.take(epoch, 0)
+	if it := b.items[0]; it.token != 0 || len(it.events) != 1 || it.events[0].ref.Sequence != 1 {
+		t.Fatalf("got %d events under token %d, want the first alone under none", len(it.events), it.token)
 	}
 }
 

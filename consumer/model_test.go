@@ -464,6 +464,7 @@ const modelCases = 10_000
 // with redelivery, duplication, reordering, crashes, leases that run out, and calls of which nobody knows whether, or
 // when, they were carried out: in the end the org holds the fold of the stream.
 func TestNewestWinsInEveryLife(t *testing.T) {
+	t.Parallel()
 	rules := modelRules(t)
 	const rounds = modelCases / 100 // rapid plays a hundred each
 	for range rounds {
@@ -478,6 +479,7 @@ func TestNewestWinsInEveryLife(t *testing.T) {
 // TestWithoutALedgerSomeLivesEndWrong shows that the test above can fail: an instance that forgets what it has applied, and
 // who else writes, turns records back.
 func TestWithoutALedgerSomeLivesEndWrong(t *testing.T) {
+	t.Parallel()
 	rules := modelRules(t)
 	wrong := 0
 	const lives = 300

@@ -394,3 +394,55 @@ func TestTypesMayChangeWhileEventsAreMapped(t *testing.T) {
 	})
 	workers.Wait()
 }
+
+func TestRecordsAreTheSameAsSalesforceComparesThem(t *testing.T) {
+	t.Parallel()
+	identity := func(object, field, key string, caseSensitive bool) string {
+		t.Helper()
+		m := compile(t, mapping.Config{
+			Name: "m", Object: object, ExternalID: mapping.KeyRule{Field: field, Path: "id"},
+			Fields: []mapping.FieldRule{{Name: "Name", Kind: mapping.KindPath, Path: "name"}},
+		})
+		m.SetTypes(nil, caseSensitive)
+		change, err := m.Map(mapping.Event{Data: []byte(`{"id":"` + key + `"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return change.Identity
+	}
+	first := identity("Account", "External_ID__c", "Straße-A", false)
+	for name, tt := range map[string]struct {
+		other string
+		same  bool
+	}{
+		"letters of another size":                      {identity("Account", "External_ID__c", "STRAßE-a", false), true},
+		"names of another size":                        {identity("ACCOUNT", "external_id__C", "straße-a", false), true},
+		"the same, but the field says that it matters": {identity("Account", "External_ID__c", "STRAßE-a", true), false},
+		"another object":                               {identity("Contact", "External_ID__c", "Straße-A", false), false},
+		"another field":                                {identity("Account", "Legacy__c", "Straße-A", false), false},
+	} {
+		if (first == tt.other) != tt.same {
+			t.Errorf("%s: same record %v, want %v", name, first == tt.other, tt.same)
+		}
+	}
+}
+
+func TestAFieldIsClearedAsItsTypeWantsIt(t *testing.T) {
+	t.Parallel()
+	m := compile(t, mapping.Config{
+		Name: "m", Object: "Account", ExternalID: mapping.KeyRule{Field: "E__c", Path: "id"}, DeleteWhen: "data.gone", OnDelete: mapping.SetFields,
+		Fields: []mapping.FieldRule{
+			{Name: "Name", Kind: mapping.KindPath, Path: "name"}, {Name: "Active__c", Kind: mapping.KindPath, Path: "active"},
+			{Name: "Parent.E__c", Kind: mapping.KindPath, Path: "parent"},
+		},
+		Set: []mapping.FieldRule{{Name: "active__c", Kind: mapping.KindValue, Value: false}, {Name: "Gone__c", Kind: mapping.KindValue, Value: true}},
+	})
+	m.SetTypes(map[string]string{"Active__c": "boolean", "Gone__c": "boolean"}, false)
+	var members []string
+	for _, f := range m.Cleared() {
+		members = append(members, string(f.JSON))
+	}
+	if diff := cmp.Diff([]string{`"Name":null`, `"Active__c":false`, `"ParentId":null`, `"Gone__c":false`}, members); diff != "" {
+		t.Errorf("members (-want +got):\n%s", diff)
+	}
+}
