@@ -187,7 +187,8 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 			{
 				Name: "removals", Subject: "crm.removed", Deliver: Deliver{Policy: DeliverNew}, Object: "Contact",
 				ExternalID: ExternalID{Field: "Ext__c", From: "id"}, Events: mapping.Snapshot, Ordering: mapping.NewestWins,
-				When: "true", Version: "data.version", DeleteWhen: "true", OnDelete: OnDelete{Action: mapping.IgnoreDelete},
+				When: "true", Version: "data.version", OrgFence: OrgFence{Field: "Sync_Version__c"},
+				DeleteWhen: "true", OnDelete: OnDelete{Action: mapping.IgnoreDelete},
 				Tripwire: Tripwire{Share: 0.5, Window: 200},
 			},
 		},

@@ -28,7 +28,8 @@ type Mapping struct {
 	// Ordering says whether older changes of a record must lose against newer ones. Defaults to newest_wins.
 	Ordering mapping.Ordering `yaml:"ordering"`
 	// Version is an expression for what orders the changes of a record. Defaults to none: the stream's order counts.
-	Version string `yaml:"version"`
+	Version  string   `yaml:"version"`
+	OrgFence OrgFence `yaml:"org_fence"`
 	// DeleteWhen is an expression; events for which it is true are deletions. Defaults to none.
 	DeleteWhen string `yaml:"delete_when"`
 	// OnDelete is what a deletion does: delete, ignore, or set fields. Defaults to delete.
@@ -46,6 +47,12 @@ type ExternalID struct {
 	From string `yaml:"from"`
 	// Expr is an expression for the value, instead of From. Defaults to none.
 	Expr string `yaml:"expr"`
+}
+
+// OrgFence is a field that gets the version of each change too, so that a validation rule in the org can refuse older ones.
+type OrgFence struct {
+	// Field is the API name of a Number(16, 0) field. Defaults to none.
+	Field string `yaml:"field" is:"API name"`
 }
 
 // Tripwire is when a mapping is stopped because most of its changes die: that is a bad deploy, not bad data.
@@ -98,6 +105,7 @@ func (m *Mapping) Rule() mapping.Config {
 		Events:     m.Events,
 		Ordering:   m.Ordering,
 		Version:    m.Version,
+		Fence:      m.OrgFence.Field,
 		DeleteWhen: m.DeleteWhen,
 		OnDelete:   m.OnDelete.Action,
 		Set:        m.OnDelete.Set,

@@ -52,6 +52,12 @@ func (s *source) has(path string) bool {
 	return ok
 }
 
+// given tells whether the key at path has a value in the file. A null has none, and stands where its key does.
+func (s *source) given(path string) bool {
+	p, ok := s.places[path]
+	return ok && p.value != p.key
+}
+
 // find returns where to point for the key at path, and the text of its value. A key that is not in the file is represented
 // by the nearest one around it that is.
 func (s *source) find(path string) (at span, text string) {

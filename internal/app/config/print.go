@@ -57,9 +57,8 @@ func outline(v reflect.Value) any {
 		for field := range fieldsOf(v.Type()) {
 			members = append(members, pair{field.Tag.Get("yaml"), outline(v.FieldByIndex(field.Index))})
 		}
-		if m, ok := reflect.TypeAssert[Mapping](v); ok && m.DeleteWhen == "" {
-			// Without delete_when there is no deletion, and a file that says what to do about one is refused.
-			members = slices.DeleteFunc(members, func(p pair) bool { return p.key == "on_delete" })
+		if m, ok := reflect.TypeAssert[Mapping](v); ok {
+			members = slices.DeleteFunc(members, func(p pair) bool { return m.refuses(p.key) })
 		}
 		return members
 	case reflect.Slice:
@@ -81,6 +80,12 @@ func outline(v reflect.Value) any {
 	default:
 		return fmt.Sprint(v.Interface())
 	}
+}
+
+// refuses tells whether the mapping would be refused if a key stood in the file: one that says what to do about deletions, when
+// there are none, or a fence without a field.
+func (m *Mapping) refuses(key string) bool {
+	return key == "on_delete" && m.DeleteWhen == "" || key == "org_fence" && m.OrgFence.Field == ""
 }
 
 // stringMap copies a map whose keys and values are texts of some type.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"penstock/consumer/mapping"
@@ -30,7 +31,38 @@ func (c *checker) mappings() {
 		for _, problem := range compileErrors(err) {
 			c.compile(path, problem)
 		}
+		c.comparable(i)
 	}
+}
+
+// comparable checks that the versions of a mapping can be compared with those of the mappings before it that write the same
+// records. What an expression gives says nothing about the order of the stream.
+func (c *checker) comparable(i int) {
+	m, path := &c.cfg.Mappings[i], index("mappings", i)
+	other := slices.IndexFunc(c.cfg.Mappings[:i], func(o Mapping) bool {
+		return sameRecords(&o, m) && (o.Version == "") != (m.Version == "") &&
+			o.Ordering == mapping.NewestWins && m.Ordering == mapping.NewestWins
+	})
+	if other < 0 || !c.soundOrder(path) || !c.soundOrder(index("mappings", other)) {
+		return
+	}
+	key := join(path, "version")
+	if m.Version == "" {
+		key = join(path, "name")
+	}
+	at, text := c.src.find(key)
+	c.add(key, at, text, fmt.Sprintf("versions of this mapping and of mapping %s, which writes the same records, cannot be compared: "+
+		"only one of the two has a version expression", c.cfg.Mappings[other].Name), "give both a version expression, or neither")
+}
+
+// soundOrder tells whether nothing is wrong with what says which records a mapping writes and how it orders them.
+func (c *checker) soundOrder(path string) bool {
+	return c.sound(join(path, "object"), join(path, "external_id"), join(path, "ordering"), join(path, "version"))
+}
+
+// sameRecords tells whether two mappings write the same records. Salesforce ignores case in names, so we do.
+func sameRecords(a, b *Mapping) bool {
+	return strings.EqualFold(a.Object, b.Object) && strings.EqualFold(a.ExternalID.Field, b.ExternalID.Field)
 }
 
 // twice notes that a name is taken.
@@ -59,6 +91,9 @@ func (c *checker) mapping(m *Mapping, path string) {
 		if len(m.Fields) == 0 {
 			c.missing(join(path, "fields"), ": without delete_when a mapping writes fields", "fields: {Name: name}")
 		}
+	}
+	if fence := join(path, "org_fence"); m.OrgFence.Field == "" && c.src.given(fence) && c.sound(fence) {
+		c.missing(join(fence, "field"), "", "field: Sync_Version__c")
 	}
 }
 

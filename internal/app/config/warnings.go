@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"penstock/consumer/mapping"
@@ -144,17 +143,27 @@ func (c *checker) rule(m *Mapping, i int) {
 	if m.Ordering == mapping.Unordered {
 		c.warn(join(path, "version"), "with ordering: none nobody compares versions", "remove one of the two")
 		c.warn(join(path, "delete_when"), "with ordering: none a late upsert brings a deleted record back", "use ordering: newest_wins")
+		c.unordered(m, path)
 	}
 	if m.Deliver.Policy == DeliverSince && m.Deliver.Since.After(time.Now()) {
 		c.warn(join(path, "deliver"), "this time is still to come", "until then the mapping gets no event")
 	}
 	twin := slices.IndexFunc(c.cfg.Mappings[:i], func(o Mapping) bool {
-		return o.Subject == m.Subject && o.When == m.When &&
-			strings.EqualFold(o.Object, m.Object) && strings.EqualFold(o.ExternalID.Field, m.ExternalID.Field)
+		return o.Subject == m.Subject && o.When == m.When && sameRecords(&o, m)
 	})
 	if twin >= 0 {
 		c.warn(join(path, "subject"), fmt.Sprintf("mapping %s makes changes of the same events for the same records", c.cfg.Mappings[twin].Name),
 			"join the two, or tell their events apart with when")
+	}
+}
+
+// unordered warns of a mapping whose writes another mapping, which orders the same records, never hears of.
+func (c *checker) unordered(m *Mapping, path string) {
+	ordered := slices.IndexFunc(c.cfg.Mappings, func(o Mapping) bool { return o.Ordering == mapping.NewestWins && sameRecords(&o, m) })
+	if ordered >= 0 {
+		name := c.cfg.Mappings[ordered].Name
+		c.warn(join(path, "ordering"), fmt.Sprintf("mapping %s keeps no versions of the records that mapping %s orders, so either may write an old value over a newer one",
+			m.Name, name), "use ordering: newest_wins for both")
 	}
 }
 
