@@ -35,6 +35,10 @@ test: setup ## Run every test, with the race detector, and the outside check of 
 	$(GO) test $(TESTFLAGS) ./...
 	cd sfapi/sfsim/compat && $(GO) test $(TESTFLAGS) ./...
 
+.PHONY: soak
+soak: setup ## Kill four instances again and again over 1,000 hot records, and prove that the newest wins (SOAK=1h: longer)
+	$(GO) run ./internal/soak
+
 .PHONY: short
 short: ## Run the tests without the race detector and without the long ones
 	$(GO) test -short -timeout=5m ./...

@@ -432,7 +432,8 @@ func TestAFieldIsClearedAsItsTypeWantsIt(t *testing.T) {
 	m := compile(t, mapping.Config{
 		Name: "m", Object: "Account", ExternalID: mapping.KeyRule{Field: "E__c", Path: "id"}, DeleteWhen: "data.gone", OnDelete: mapping.SetFields,
 		Fields: []mapping.FieldRule{
-			{Name: "Name", Kind: mapping.KindPath, Path: "name"}, {Name: "Active__c", Kind: mapping.KindPath, Path: "active"},
+			{Name: "Name", Kind: mapping.KindPath, Path: "name"},
+			{Name: "Active__c", Kind: mapping.KindPath, Path: "active"},
 			{Name: "Parent.E__c", Kind: mapping.KindPath, Path: "parent"},
 		},
 		Set: []mapping.FieldRule{{Name: "active__c", Kind: mapping.KindValue, Value: false}, {Name: "Gone__c", Kind: mapping.KindValue, Value: true}},
