@@ -151,7 +151,8 @@ func checkRequired(r rule, object *sfapi.Object) []finding {
 	for _, f := range object.Fields {
 		required := f.Createable && !f.Nillable && !f.DefaultedOnCreate && f.Type != "boolean"
 		written := slices.ContainsFunc(r.mapping.Targets(), func(t mapping.Target) bool { return strings.EqualFold(t.Field, f.Name) })
-		if required && !written && !strings.EqualFold(f.Name, r.mapping.ExternalID()) {
+		written = written || strings.EqualFold(f.Name, r.mapping.ExternalID()) || strings.EqualFold(f.Name, r.mapping.Fence())
+		if required && !written {
 			missing = append(missing, f.Name)
 		}
 	}
