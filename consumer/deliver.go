@@ -154,6 +154,10 @@ func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 		case verdict == Hold:
 			d.hold(it, f, err)
 			return
+		case verdict == Retry && it.overlapped():
+			// A redelivery would know nothing of what is to be restored.
+			d.back = append(d.back, returned{it, aside, max(delay, minBusy)})
+			return
 		case verdict == Dead && len(it.events) > 1:
 			d.back = append(d.back, returned{item: it, how: inParts})
 			return

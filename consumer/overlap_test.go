@@ -8,6 +8,7 @@ import (
 
 	"penstock/consumer/ledger"
 	"penstock/deadletter"
+	"penstock/sfapi"
 )
 
 // TestWhatTwoInstancesWroteAtTheSameTimeIsRestored holds an instance up in the middle of a call until its lease is over and
@@ -17,11 +18,15 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 	tests := map[string]struct {
 		first, newer string
 		meanwhile    func(*road)
+		locked       bool   // the first tries to restore the record meet a lock
 		want         string // the record in the end, empty: none
 		letter       string // code of the letter of the first event, empty: none
 	}{
 		"the newer values are written again": {
 			first: `{"id":"A","name":"old","city":"Bern"}`, newer: `{"id":"A","name":"new"}`, want: `"Name":"new"`,
+		},
+		"also if a lock is in the way": {
+			first: `{"id":"A","name":"old","city":"Bern"}`, newer: `{"id":"A","name":"new"}`, want: `"Name":"new"`, locked: true,
 		},
 		"a record that was deleted is deleted again": {
 			first: `{"id":"A","name":"old"}`, newer: `{"id":"A","op":"delete"}`,
@@ -53,6 +58,14 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 					<-release
 				}
 			}})
+			if tt.locked {
+				r.sf.judge = func(call int, _, _ string) *sfapi.Error {
+					if call == 3 || call == 4 { // the newer write, the late one, and then these: a try and its retry
+						return &sfapi.Error{Kind: sfapi.Transient, Code: "UNABLE_TO_LOCK_ROW"}
+					}
+					return nil
+				}
+			}
 			r.cfg.CallTimeout, r.cfg.MaxInFlight = 300*time.Millisecond, 1
 			instance := func(name string) {
 				r.led = ledger.New(r.pool, ledger.Options{Owner: name, Lease: 700 * time.Millisecond})

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"penstock/consumer"
+	"penstock/consumer/mapping"
 	"penstock/deadletter"
 	"penstock/internal/devstack/devtest"
 	"penstock/sfapi"
@@ -394,6 +395,49 @@ func TestAMessageThatKillsEveryInstanceEndsUpInALetter(t *testing.T) {
 	}
 	if l := r.letters()[seq]; l.Code != "CRASH_LOOP" || l.State != deadletter.Dead {
 		t.Fatalf("letter %+v", l)
+	}
+}
+
+func TestWithoutOrderingTheLedgerIsNotAsked(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	led := &strangeLedger{Ledger: r.led}
+	r.led = led
+	for i := range 300 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	route := accounts(t)
+	route.Ordered = false
+	r.start(route)
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 300 || led.claims.Load()+led.settles.Load() > 0 {
+		t.Fatalf("%d written, %d claims, %d settlements", written, led.claims.Load(), led.settles.Load())
+	}
+}
+
+func TestAPatchMayComeBeforeItsRecord(t *testing.T) {
+	t.Parallel()
+	for events, want := range map[mapping.Events]deadletter.State{mapping.Patch: deadletter.Recovered, mapping.Snapshot: deadletter.Dead} {
+		t.Run(string(events), func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t, &salesforce{})
+			r.sf.judge = func(_ int, key, record string) *sfapi.Error {
+				if !strings.Contains(record, "Name") && r.sf.written[key] == "" {
+					return &sfapi.Error{Kind: sfapi.Permanent, Code: "REQUIRED_FIELD_MISSING", Fields: []string{"Name"}}
+				}
+				return nil
+			}
+			route := accounts(t)
+			route.Rule = accountRule(t, events)
+			early := r.publish("changes.account.x", `{"id":"A","city":"Bern"}`)
+			r.start(route)
+			r.eventually("the early one has failed", func() bool { return r.letters()[early].Attempts > 0 })
+			r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+			r.drained("penstock-accounts")
+			if l := r.letters()[early]; l.State != want {
+				t.Fatalf("letter %+v, want %s", l, want)
+			}
+		})
 	}
 }
 

@@ -189,8 +189,15 @@ func openPool(t *testing.T, dsn string) *pgxpool.Pool {
 
 func accounts(t *testing.T) consumer.Route {
 	t.Helper()
+	return consumer.Route{
+		Name: "accounts", Subject: "changes.account.*", Object: "Account", Rule: accountRule(t, mapping.Snapshot), Ordered: true,
+	}
+}
+
+func accountRule(t *testing.T, events mapping.Events) *mapping.Mapping {
+	t.Helper()
 	rule, err := mapping.Compile(mapping.Config{
-		Name: "accounts", Object: "Account", ExternalID: mapping.KeyRule{Field: "Ext__c", Path: "id"},
+		Name: "accounts", Object: "Account", Events: events, ExternalID: mapping.KeyRule{Field: "Ext__c", Path: "id"},
 		When: `data.kind != "heartbeat"`, DeleteWhen: `data.op == "delete"`,
 		Fields: []mapping.FieldRule{
 			{Name: "Name", Kind: mapping.KindPath, Path: "name"},
@@ -200,7 +207,7 @@ func accounts(t *testing.T) consumer.Route {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return consumer.Route{Name: "accounts", Subject: "changes.account.*", Object: "Account", Rule: rule, Ordered: true}
+	return rule
 }
 
 // start runs a consumer until the returned function is called, which waits for its end.

@@ -37,7 +37,9 @@ create table penstock.ledger (
     lease_token      bigint not null,
     lease_until      timestamptz, -- by this server's clock; null: given back
 
-    shape            integer not null references penstock.ledger_shapes,
+    -- Of penstock.ledger_shapes, from which nothing is ever deleted. Not declared as a foreign key: each new key would lock the
+    -- one row that all keys of a mapping have in common.
+    shape            integer not null,
     touched          date not null default current_date,
     lease_owner      text not null, -- the instance, for people
     external_id      text not null, -- as it came first, for people

@@ -90,7 +90,7 @@ func (l *Ledger) shapes(ctx context.Context, ids []int32) error {
 		shape.id = s.id
 		l.keep(shape)
 	}
-	if len(found) < len(missing) { // the foreign key forbids it
+	if len(found) < len(missing) { // somebody has deleted what is never deleted
 		return fmt.Errorf("%d of the shapes %v are not there", len(missing)-len(found), missing)
 	}
 	return nil
