@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +23,7 @@ func (t *trial) judge(ctx context.Context, end standing) ([]verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]verdict{t.outcomes(end), t.fold()}, append(append(letters, leases), t.alive(), t.worth(end), t.calls())...), nil
+	return slices.Concat([]verdict{t.outcomes(end), t.fold()}, letters, []verdict{leases, t.alive(), t.worth(end), t.calls()}), nil
 }
 
 // outcomes is that every event that was published has one.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"os"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -11,11 +9,8 @@ import (
 	"penstock/sfapi/sfsim"
 )
 
-// explain adds to the folder what tells why records differ, and takes away what can be built again.
+// explain adds to the folder what tells why records differ.
 func (t *trial) explain(ctx context.Context) error {
-	if err := os.Remove(t.site.file("penstock")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
 	if err := t.site.write("diff.txt", strings.Join(t.diff, "\n")+"\n"); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -26,11 +27,17 @@ const (
 	exitUsage  = 2
 )
 
+// The short form publishes 100,000 events.
+const (
+	shortForm = 50 * time.Second
+	usualRate = 2000
+)
+
 // command is what can be set from the command line.
 type command struct {
 	Seed      uint64        `help:"Seed of the events, the kills and the troubles. Default: a random one, which is printed."`
-	For       time.Duration `help:"How long to publish." default:"50s" env:"SOAK"`
-	Rate      int           `help:"Events per second." default:"2000"`
+	For       time.Duration `help:"How long to publish." default:"${for}" env:"SOAK"`
+	Rate      int           `help:"Events per second." default:"${rate}"`
 	Records   int           `help:"Records that the events are about." default:"1000"`
 	Instances int           `help:"Processes of the service." default:"4"`
 	KillEvery time.Duration `help:"Time between two kills; 0 for none." default:"2s"`
@@ -60,7 +67,8 @@ func run(args []string, out, errOut io.Writer) int {
 	exited := -1
 	parser, err := kong.New(&flags,
 		kong.Name("soak"), kong.Description("The proof that the newest change wins, over kills, redeliveries and late commits."),
-		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }))
+		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }),
+		kong.Vars{"for": shortForm.String(), "rate": strconv.Itoa(usualRate)})
 	if err != nil {
 		fmt.Fprintln(errOut, "soak:", err)
 		return exitFailed

@@ -26,7 +26,10 @@ const (
 	lease       = 4 * time.Second
 )
 
-const streamName = "CHANGES"
+const (
+	streamName = "CHANGES"
+	binaryName = "penstock" // in the folder
+)
 
 // configuration makes the service hurry: what a killed instance held comes back after five seconds. Deliveries are many,
 // because kills count as some; attempts are many, because a record that was unlucky must not become a dead letter.
@@ -130,7 +133,7 @@ func org(seed uint64) sfsim.Config {
 
 // build makes the binary of the service.
 func (s *site) build(ctx context.Context) (string, error) {
-	path := s.file("penstock")
+	path := s.file(binaryName)
 	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "penstock/cmd/penstock").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

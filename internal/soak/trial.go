@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"time"
 
 	"penstock/internal/workload"
@@ -15,8 +16,11 @@ import (
 // anchors are the accounts that contacts and orders refer to.
 const anchors = 20
 
-// errNotProven says that a check does not hold. The table has told which.
-var errNotProven = errors.New("the proof has failed")
+var (
+	// errNotProven says that a check does not hold. The table has told which.
+	errNotProven   = errors.New("the proof has failed")
+	errInterrupted = errors.New("interrupted")
+)
 
 // trial is one run of the proof.
 type trial struct {
@@ -34,7 +38,7 @@ func prove(ctx context.Context, flags *command, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	log, err := os.Create(dir + "/output.txt")
+	log, err := os.Create(filepath.Join(dir, "output.txt"))
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
@@ -42,9 +46,13 @@ func prove(ctx context.Context, flags *command, out io.Writer) (err error) {
 	both := io.MultiWriter(out, log)
 	t := &trial{flags: flags, out: &console{out: both, began: time.Now()}}
 	err = t.run(ctx, dir, both)
-	if err == nil || ctx.Err() != nil {
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	if err == nil || errors.Is(err, errInterrupted) {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
+	_ = os.Remove(filepath.Join(dir, binaryName)) // it can be built again, and may not have been
 	fmt.Fprintf(log, "%v\n", err)
 	fmt.Fprintf(out, "\nLogs, configuration, differences and this output are in %s; repeat it with --seed=%d.\n", dir, flags.Seed)
 	return err

@@ -51,7 +51,7 @@ func few(what string, list []string) string {
 	const most = 2
 	switch {
 	case len(list) == 0:
-		return "no " + what
+		return "none"
 	case len(list) <= most:
 		return fmt.Sprintf("%d %s: %s", len(list), what, strings.Join(list, "; "))
 	default:

@@ -26,7 +26,7 @@ func TestOneCheckThatDoesNotHoldFailsTheProof(t *testing.T) {
 func TestALongListIsToldByItsLengthAndItsFirst(t *testing.T) {
 	t.Parallel()
 	for want, list := range map[string][]string{
-		"no kills": nil, "1 kills: a": {"a"}, "2 kills: a; b": {"a", "b"}, "4 kills: a; b; ...": {"a", "b", "c", "d"},
+		"none": nil, "1 kills: a": {"a"}, "2 kills: a; b": {"a", "b"}, "4 kills: a; b; ...": {"a", "b", "c", "d"},
 	} {
 		if got := few("kills", list); got != want {
 			t.Errorf("%v: %q, want %q", list, got, want)
