@@ -298,10 +298,15 @@ func (r *road) drained(durable string) {
 
 func (r *road) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	r.within(20*time.Second, what, ok)
+}
+
+func (r *road) within(limit time.Duration, what string, ok func() bool) {
+	r.t.Helper()
+	deadline := time.Now().Add(limit)
 	for !ok() {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("%s: not within 20 s\n%s", what, r.logs.String())
+			r.t.Fatalf("%s: not within %v\n%s", what, limit, r.logs.String())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -181,21 +181,14 @@ const pruneInterval = time.Hour
 
 // prune keeps the ledger from growing for ever.
 func (a *App) prune(ctx context.Context, book *ledger.Ledger) {
-	ticker := time.NewTicker(pruneInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
+	every(ctx, pruneInterval, func() {
 		switch forgotten, err := book.Prune(ctx); {
 		case err != nil && ctx.Err() == nil:
 			a.log.Warn().Err(err).Msg("the ledger could not be pruned, trying again in an hour")
 		case forgotten > 0:
 			a.log.Info().Int64("keys", forgotten).Msg("the ledger has forgotten keys that nobody touched for ledger.retention")
 		}
-	}
+	})
 }
 
 func (a *App) newConsumer(pool *pgxpool.Pool, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule) (*consumer.Consumer, error) {

@@ -54,18 +54,11 @@ func (o *org) learn(ctx context.Context, rules []rule) error {
 // refresh learns what changes in the org while the service runs. What no longer fits is logged; the events themselves
 // show the rest.
 func (o *org) refresh(ctx context.Context, rules []rule) {
-	ticker := time.NewTicker(describeInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
+	every(ctx, describeInterval, func() {
 		if err := o.learn(ctx, rules); err != nil && ctx.Err() == nil {
 			o.log.Warn().Err(err).Msg("the org and the mappings no longer fit, or the org cannot be described")
 		}
-	}
+	})
 }
 
 // examine describes the object of one mapping and the parents that it refers to, sets the types, and lists what does not

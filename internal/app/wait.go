@@ -23,6 +23,20 @@ const (
 	maxWait   = 30 * time.Second
 )
 
+// every does something again and again, the first time after an interval, until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			do()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // waitFor tries until it works, ctx ends or waiting is hopeless. What is waited for shows in the log, in /status and in /readyz.
 func (a *App) waitFor(ctx context.Context, what string, try func(context.Context) error) error {
 	a.phase.enter("waiting for " + what)
