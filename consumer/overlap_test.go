@@ -19,6 +19,7 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 		first, newer string
 		meanwhile    func(*road)
 		locked       bool   // the first tries to restore the record meet a lock
+		unanswered   bool   // the late write is carried out, but its answer is lost, so that a retry finds the lease gone
 		want         string // the record in the end, empty: none
 		letter       string // code of the letter of the first event, empty: none
 	}{
@@ -27,6 +28,9 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 		},
 		"also if a lock is in the way": {
 			first: `{"id":"A","name":"old","city":"Bern"}`, newer: `{"id":"A","name":"new"}`, want: `"Name":"new"`, locked: true,
+		},
+		"also if nobody knows whether the late write was carried out": {
+			first: `{"id":"A","name":"old","city":"Bern"}`, newer: `{"id":"A","name":"new"}`, want: `"Name":"new"`, unanswered: true,
 		},
 		"a record that was deleted is deleted again": {
 			first: `{"id":"A","name":"old"}`, newer: `{"id":"A","op":"delete"}`,
@@ -64,6 +68,15 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 						return &sfapi.Error{Kind: sfapi.Transient, Code: "UNABLE_TO_LOCK_ROW"}
 					}
 					return nil
+				}
+			}
+			if tt.unanswered {
+				r.sf.answer = func(call int, _ []string) error {
+					if call != 2 { // the late one
+						return nil
+					}
+					r.sf.written["A"] = `{"Ext__c":"A","Name":"old","City":"Bern"}`
+					return &sfapi.Error{Kind: sfapi.System, Code: "CONNECTION", Ambiguous: true, Suspect: -1}
 				}
 			}
 			r.cfg.CallTimeout, r.cfg.MaxInFlight = 300*time.Millisecond, 1
