@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,6 +24,11 @@ func (d *delivery) claim(ctx context.Context, items []*item) ([]*item, error) {
 	}
 	if len(claims) == 0 {
 		return items, nil
+	}
+	// Drawn once, so that a claim whose answer is lost can be repeated.
+	token := ledger.NewToken()
+	for i := range claims {
+		claims[i].Token = cmp.Or(claims[i].Token, token)
 	}
 	var grants []ledger.Grant
 	err := d.c.database.run(ctx, func(ctx context.Context) (err error) {

@@ -242,6 +242,7 @@ type route struct {
 	epoch    int64             // creation time of the stream, Unix nanoseconds: tells it from a later one of the same name
 	held     map[uint64]*event // by stream sequence: delivered here and not settled
 	seen     uint64            // highest stream sequence that was delivered here
+	seenAt   time.Time         // when the stream stored it
 	anew     bool              // the stream was deleted and made anew while we ran
 	floor    uint64            // everything up to this stream sequence is settled, as the server last said
 	lag      uint64
@@ -263,8 +264,17 @@ func (r *route) keep(ev *event) bool {
 	}
 	r.held[ev.ref.Sequence] = ev
 	ev.again = ev.ref.Sequence <= r.seen
-	r.seen = max(r.seen, ev.ref.Sequence)
+	if !ev.again {
+		r.seen, r.seenAt = ev.ref.Sequence, ev.stored
+	}
 	return true
+}
+
+// strange says whether a message cannot be of the stream that we know: it stands before one that was stored earlier.
+func (r *route) strange(sequence uint64, stored time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return sequence <= r.seen && stored.After(r.seenAt)
 }
 
 func (r *route) snapshot() []*event {

@@ -155,7 +155,10 @@ func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 			d.hold(it, f, err)
 			return
 		case verdict == Retry && it.overlapped():
-			// A redelivery would know nothing of what is to be restored.
+			// A redelivery would know nothing of what is to be restored. The attempt counts all the same.
+			for _, ev := range it.events {
+				ev.attempts++
+			}
 			d.back = append(d.back, returned{it, aside, max(delay, minBusy)})
 			return
 		case verdict == Dead && len(it.events) > 1:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -61,7 +62,7 @@ func (r *route) meet(epoch int64) (gone []*event) {
 		gone = append(gone, ev)
 	}
 	r.anew = r.epoch != 0
-	r.epoch, r.floor, r.seen = epoch, 0, 0
+	r.epoch, r.floor, r.seen, r.seenAt = epoch, 0, 0, time.Time{}
 	return gone
 }
 

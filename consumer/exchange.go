@@ -75,6 +75,7 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	for i, res := range results {
 		it := sent[i]
 		reached = reached || res.Err == nil || !isHold(res.Err)
+		it.inDoubt = it.inDoubt || res.Err != nil && res.Err.Ambiguous
 		switch {
 		case res.Err == nil:
 			d.applied(it)

@@ -21,16 +21,14 @@ const fenceRoom = 10_000_000_000
 
 func fenceEpoch() time.Time { return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// fenceOf is the number that stands for a version in the org. A number beyond the exact ones, such as a time in
+// fenceOf is the number that stands for a version in the org; versioned says that the mapping has a version expression. A number beyond the exact ones, such as a time in
 // nanoseconds, loses its last three digits (and fits until the year 2255): the org refuses only what is lower, so equal ones
 // pass.
-func fenceOf(v ledger.Version) int64 {
+func fenceOf(v ledger.Version, versioned bool) int64 {
 	switch {
-	case v.IsZero():
-		return 0
 	case v.Number > maxFence || v.Number < -maxFence:
 		return v.Number / 1000
-	case v.Number != 0:
+	case versioned:
 		return v.Number
 	}
 	hours := int64(time.Unix(0, v.Epoch).Sub(fenceEpoch()) / time.Hour)
@@ -54,10 +52,11 @@ func (it *item) fence(claim ledger.Claim, grant ledger.Grant) {
 	if name == "" || it.change.Op != mapping.Upsert {
 		return
 	}
-	number := fenceOf(claim.Version)
-	if !grant.State.Gone() && grant.State.Newest().After(claim.Version) {
-		number = fenceOf(grant.State.Newest())
+	version := claim.Version
+	if !grant.State.Gone() && grant.State.Newest().After(version) {
+		version = grant.State.Newest()
 	}
+	number := fenceOf(version, it.events[0].change.Versioned) // mappings of one record agree about that
 	member := strconv.AppendInt([]byte(`"`+name+`":`), number, 10)
 	fields := append(slices.Clone(it.change.Fields), mapping.Field{Name: name, ID: strings.ToLower(name), JSON: member})
 	it.change = it.change.Write(fields)

@@ -91,6 +91,9 @@ func (in *intake) accept(ctx context.Context, chunk []*nats.Msg) int {
 	if len(chunk) == 0 {
 		return 0
 	}
+	if !in.recognise(ctx, chunk) {
+		return 0
+	}
 	now, epoch := time.Now(), in.route.streamEpoch()
 	events := make([]*event, 0, len(chunk))
 	for _, msg := range chunk {
@@ -111,6 +114,26 @@ func (in *intake) accept(ctx context.Context, chunk []*nats.Msg) int {
 	in.c.lanes.push(ready)
 	in.c.settle(ctx, outcomes)
 	return held
+}
+
+// recognise finds out which stream messages are of, if they cannot be of the one that we know: it may have been deleted and
+// made anew, and versions of a stream that is gone would make them look old. Messages of which that remains unknown go back.
+func (in *intake) recognise(ctx context.Context, chunk []*nats.Msg) bool {
+	for _, msg := range chunk {
+		meta, err := msg.Metadata()
+		if err != nil || !in.route.strange(meta.Sequence.Stream, meta.Timestamp) {
+			continue
+		}
+		if err := in.c.bind(ctx, in.route); err != nil {
+			in.c.log.Warn().Err(err).Str("mapping", in.route.Name).Msg("the stream cannot be asked whether it was made anew")
+			for _, msg := range chunk {
+				_ = msg.NakWithDelay(retryPull) // a lost nak only means that it comes back after the ack wait
+			}
+			return false
+		}
+		return true
+	}
+	return true
 }
 
 // recall looks up what earlier deliveries left behind: attempts that failed, or a dead letter whose message could not be

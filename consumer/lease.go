@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"penstock/consumer/ledger"
@@ -49,8 +50,8 @@ func (d *delivery) dropped(it *item, loss ledger.Loss) {
 	d.giveBack(it)
 }
 
-// remember reports to the ledger how items ended: those that have a verdict, and those that go back although it is known
-// that nothing was written for them. Without it nothing may be acked. It returns the items that have no verdict after all,
+// remember reports to the ledger how items ended: those that have a verdict, and those that go back. Those in doubt keep
+// their lease, but are reported too: if it is lost, they were written beside somebody else. Without it nothing may be acked. It returns the items that have no verdict after all,
 // because their lease was lost.
 func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 	var settlements []ledger.Settlement
@@ -65,9 +66,7 @@ func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 		add(it)
 	}
 	for _, r := range d.back {
-		if !r.item.inDoubt {
-			add(r.item)
-		}
+		add(r.item)
 	}
 	if len(settlements) == 0 {
 		return nil, nil
@@ -86,11 +85,14 @@ func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 			d.c.overlap(it, loss)
 		}
 		if it.applied || it.inDoubt {
-			again = append(again, it)
+			again = append(again, it) // of no meaning to those that go back anyway
 		}
 	}
-	for _, it := range items {
-		it.lease = nil // given back, so it seals nothing
+	for i, it := range items {
+		gone := slices.ContainsFunc(lost, func(l ledger.Loss) bool { return l.Index == i })
+		if gone || !it.inDoubt || it.outcomes != nil {
+			it.lease = nil // else it goes back under the lease that it still has
+		}
 	}
 	return again, nil
 }

@@ -46,26 +46,40 @@ func (d *delivery) restore(ctx context.Context, it *item) bool {
 		it.change = it.change.Remove()
 		return true
 	}
-	fields, err := d.c.recover(ctx, overwritten(claim, state), state, it)
-	var gone *refusal
-	switch {
-	case errors.As(err, &gone):
-		for _, ev := range it.events {
-			it.outcomes = append(it.outcomes, dead(ev, err))
-		}
-		d.done = append(d.done, it)
+	newer := overwritten(claim, state)
+	fields, err := d.c.recover(ctx, newer, state, it)
+	if err != nil {
+		d.unrestored(it, err)
 		return false
-	case err != nil:
-		d.c.log.Warn().Err(err).Msg("the stream cannot be read to restore a record, trying again")
-		d.back = append(d.back, returned{item: it, how: aside, after: maxBusy})
-		return false
-	case len(fields)+len(fresh) == 0:
+	}
+	if it.lease.Grant.Clear {
+		fields = append(fields, d.c.older(it, state)...)
+	}
+	fields = append(fields, fresh...)
+	exists := slices.ContainsFunc(newer, func(w ledger.Write) bool { return w.Field == "" })
+	if len(fields) == 0 && !exists {
+		it.applied = it.lease.Grant.Clear // the ledger has to know of the deletion
 		d.finished(it, Superseded)
 		return false
 	}
-	it.change = it.change.Write(append(fields, fresh...))
+	it.change = it.change.Write(fields)
 	it.fence(claim, it.lease.Grant)
 	return true
+}
+
+// unrestored ends an item for which the stream has no answer, or lets it wait for one.
+func (d *delivery) unrestored(it *item, err error) {
+	var gone *refusal
+	switch {
+	case !errors.As(err, &gone):
+		d.c.log.Warn().Err(err).Msg("the stream cannot be read to restore a record, trying again")
+		d.back = append(d.back, returned{item: it, how: aside, after: maxBusy})
+	case len(it.events) > 1:
+		d.back = append(d.back, returned{item: it, how: inParts}) // those that did not overlap are well
+	default:
+		it.outcomes = []outcome{dead(it.events[0], err)}
+		d.done = append(d.done, it)
+	}
 }
 
 // overwritten lists what a write of the claim may have overwritten: of an upsert, its own fields as far as they are stale;
@@ -94,6 +108,9 @@ func (c *Consumer) recover(ctx context.Context, writes []ledger.Write, state led
 	cleared := c.clearing(it)
 	var fields []mapping.Field
 	for _, w := range writes {
+		if w.Field == "" {
+			continue // that the record exists; no event needs to be asked
+		}
 		from := cleared
 		if w.Version != state.Deleted {
 			if _, known := sources[w.Version]; !known {

@@ -116,6 +116,7 @@ type road struct {
 	cfg  consumer.Config
 	logs journal
 	led  consumer.Ledger
+	once bool // calls are not repeated
 }
 
 func newRoad(t *testing.T, sf *salesforce) *road {
@@ -216,6 +217,10 @@ func (r *road) start(routes ...consumer.Route) (*consumer.Consumer, func()) {
 	if len(routes) == 0 {
 		routes = []consumer.Route{accounts(r.t)}
 	}
+	attempts := 2
+	if r.once {
+		attempts = 1
+	}
 	log := zerolog.New(&r.logs).Level(zerolog.DebugLevel).With().Timestamp().Logger()
 	c, err := consumer.New(r.cfg, routes, consumer.Deps{
 		JetStream:   r.js,
@@ -223,7 +228,7 @@ func (r *road) start(routes ...consumer.Route) (*consumer.Consumer, func()) {
 		Ledger:      r.led,
 		DeadLetters: deadletter.New(r.pool, deadletter.Options{Timeout: time.Second}),
 		Pipeline: resilience.New(resilience.Config{
-			MaxAttempts: 2, InitialDelay: 10 * time.Millisecond, MaxDelay: 20 * time.Millisecond, Timeout: 2 * time.Second, MaxConcurrent: 4,
+			MaxAttempts: attempts, InitialDelay: 10 * time.Millisecond, MaxDelay: 20 * time.Millisecond, Timeout: 2 * time.Second, MaxConcurrent: 4,
 			Breaker: resilience.Breaker{OpenFor: 200 * time.Millisecond, MaxOpenFor: 400 * time.Millisecond},
 		}, resilience.Options{Log: log}),
 		Log: log,

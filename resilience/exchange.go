@@ -79,7 +79,7 @@ func (x *exchange) attempt(exec failsafe.Execution[error]) (open, err error) {
 // settle turns what the timeout policy made of an attempt into what happened. The policy throws away an answer that came
 // after the time limit; but a call that worked has worked, and its caller has taken note.
 func (x *exchange) settle(result *common.PolicyResult[error]) *common.PolicyResult[error] {
-	if errors.Is(result.Error, timeout.ErrExceeded) && x.err != nil {
+	if errors.Is(result.Error, timeout.ErrExceeded) && x.err != nil && !errors.Is(x.err, ErrNotMade) {
 		x.open, x.err = nil, &Timeout{Limit: x.p.cfg.Timeout}
 	}
 	if x.err == nil && x.open == nil {

@@ -60,7 +60,7 @@ func (l *Ledger) Claim(ctx context.Context, claims []Claim) ([]Grant, error) {
 	bounded, cancel := l.bounded(ctx)
 	defer cancel()
 	ids, names, shapes, tokens := make([][16]byte, len(claims)), make([]string, len(claims)), make([]int32, len(claims)), make([]int64, len(claims))
-	fresh := newToken()
+	fresh := NewToken()
 	for i, c := range claims {
 		shape, err := l.shape(bounded, c.Shape)
 		if err != nil {

@@ -87,7 +87,8 @@ type Claim struct {
 	Version Version // the newest of the claim
 	Writes  []Write // none for a deletion
 	Delete  bool
-	// Token goes on under the lease of an earlier grant, to repeat the very same write. 0: a new lease.
+	// Token names the lease: a new one, or that of an earlier grant, to repeat the very same write under it. Defaults to a
+	// new one.
 	Token int64
 }
 
@@ -134,8 +135,8 @@ type Loss struct {
 	Owner string // who has it, or had it last; empty if the key is gone
 }
 
-// newToken makes a token that no other claim has: of 63 random bits, since nobody could hand out numbers.
-func newToken() int64 { return 1 + rand.Int64N(1<<63-1) }
+// NewToken makes a token that no other claim has: of 63 random bits, since nobody could hand out numbers.
+func NewToken() int64 { return 1 + rand.Int64N(1<<63-1) }
 
 // bounded gives a statement its time.
 func (l *Ledger) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
