@@ -78,12 +78,15 @@ func (d *delivery) granted(ctx context.Context, it *item) bool {
 		}
 		it.change = it.change.Write(cleared)
 	case len(grant.Stale) > 0:
-		it.change = it.change.Keep(func(f mapping.Field) bool {
-			return !slices.ContainsFunc(grant.Stale, func(w ledger.Write) bool { return w.Field == f.ID })
-		})
+		it.change = it.change.Keep(func(f mapping.Field) bool { return !stale(grant, f) })
 	}
 	it.fence(claim, grant)
 	return true
+}
+
+// stale says whether a field must not be sent, because something newer stands there.
+func stale(grant ledger.Grant, f mapping.Field) bool {
+	return slices.ContainsFunc(grant.Stale, func(w ledger.Write) bool { return w.Field == f.ID })
 }
 
 // older lists what a deletion that came late must clear.

@@ -21,9 +21,9 @@ const fenceRoom = 10_000_000_000
 
 func fenceEpoch() time.Time { return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// fenceOf is the number that stands for a version in the org; versioned says that the mapping has a version expression. A number beyond the exact ones, such as a time in
-// nanoseconds, loses its last three digits (and fits until the year 2255): the org refuses only what is lower, so equal ones
-// pass.
+// fenceOf is the number that stands for a version in the org; versioned says that the mapping has a version expression. A
+// number beyond the exact ones, such as a time in nanoseconds, loses its last three digits (and fits until the year 2255): the
+// org refuses only what is lower, so equal ones pass.
 func fenceOf(v ledger.Version, versioned bool) int64 {
 	switch {
 	case v.Number > maxFence || v.Number < -maxFence:

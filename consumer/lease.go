@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"penstock/consumer/ledger"
@@ -51,8 +50,8 @@ func (d *delivery) dropped(it *item, loss ledger.Loss) {
 }
 
 // remember reports to the ledger how items ended: those that have a verdict, and those that go back. Those in doubt keep
-// their lease, but are reported too: if it is lost, they were written beside somebody else. Without it nothing may be acked. It returns the items that have no verdict after all,
-// because their lease was lost.
+// their lease, but are reported too: if it is lost, they were written beside somebody else. Without it nothing may be acked.
+// It returns the items that have no verdict after all, because their lease was lost.
 func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 	var settlements []ledger.Settlement
 	var items []*item
@@ -87,10 +86,10 @@ func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 		if it.applied || it.inDoubt {
 			again = append(again, it) // of no meaning to those that go back anyway
 		}
+		it.lease = nil
 	}
-	for i, it := range items {
-		gone := slices.ContainsFunc(lost, func(l ledger.Loss) bool { return l.Index == i })
-		if gone || !it.inDoubt || it.outcomes != nil {
+	for _, it := range items {
+		if !it.inDoubt || it.outcomes != nil {
 			it.lease = nil // else it goes back under the lease that it still has
 		}
 	}

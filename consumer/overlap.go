@@ -28,21 +28,16 @@ func (c *Consumer) overlap(it *item, loss ledger.Loss) {
 // restore makes an item that overlapped write again whatever is newer than itself and may have been overwritten by it,
 // taken from the events in the stream. Its own fresh fields go along. It is false if there is nothing to send now.
 func (d *delivery) restore(ctx context.Context, it *item) bool {
-	claim, state := it.lease.Claim, it.lease.Grant.State
-	own := it.change.Fields
-	if claim.Delete {
-		own = nil
-	}
-	fresh := slices.DeleteFunc(slices.Clone(own), func(f mapping.Field) bool {
-		return slices.ContainsFunc(it.lease.Grant.Stale, func(w ledger.Write) bool { return w.Field == f.ID })
-	})
-	if claim.Delete && it.lease.Grant.Decision == ledger.Granted && !it.lease.Grant.Clear {
+	claim, grant := it.lease.Claim, it.lease.Grant
+	state := grant.State
+	if claim.Delete && grant.Decision == ledger.Granted && !grant.Clear {
 		return true // nothing newer was written
 	}
+	fresh := it.change.Keep(func(f mapping.Field) bool { return !stale(grant, f) }).Fields // a deletion has none
 	if len(fresh) == 0 {
 		it.verdict = Superseded
 	}
-	if state.Gone() && it.lease.Grant.Decision == ledger.Superseded {
+	if state.Gone() && grant.Decision == ledger.Superseded {
 		it.change = it.change.Remove()
 		return true
 	}
@@ -52,18 +47,18 @@ func (d *delivery) restore(ctx context.Context, it *item) bool {
 		d.unrestored(it, err)
 		return false
 	}
-	if it.lease.Grant.Clear {
+	if grant.Clear {
 		fields = append(fields, d.c.older(it, state)...)
 	}
 	fields = append(fields, fresh...)
 	exists := slices.ContainsFunc(newer, func(w ledger.Write) bool { return w.Field == "" })
 	if len(fields) == 0 && !exists {
-		it.applied = it.lease.Grant.Clear // the ledger has to know of the deletion
+		it.applied = grant.Clear // the ledger has to know of the deletion
 		d.finished(it, Superseded)
 		return false
 	}
 	it.change = it.change.Write(fields)
-	it.fence(claim, it.lease.Grant)
+	it.fence(claim, grant)
 	return true
 }
 

@@ -114,7 +114,7 @@ type road struct {
 	pool *pgxpool.Pool
 	sf   *salesforce
 	cfg  consumer.Config
-	logs journal
+	logs devtest.Journal
 	led  consumer.Ledger
 	once bool // calls are not repeated
 }
@@ -253,24 +253,6 @@ func (r *road) start(routes ...consumer.Route) (*consumer.Consumer, func()) {
 	})
 	r.t.Cleanup(stop)
 	return c, stop
-}
-
-// journal keeps what all consumers of a road log.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 func (r *road) publish(subject, body string) uint64 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -66,29 +64,11 @@ func contains(text string, parts ...string) bool {
 	return true
 }
 
-// journal keeps what a process logs.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // process is one instance of the service.
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	log  journal
+	log  devtest.Journal
 	done chan struct{} // closed when it has ended
 	err  error         // how; read after done
 }

@@ -57,16 +57,8 @@ func (l *Ledger) Settle(ctx context.Context, settlements []Settlement) ([]Loss, 
 		base.set(i, after.Base)
 		deleted.set(i, after.Deleted)
 	}
-	lines, err := l.pool.Query(bounded, settleSQL, ids, tokens, inDoubt, shapes, base.number, base.epoch, base.sequence,
+	return l.carry(ctx, "settle", settleSQL, ids, tokens, inDoubt, shapes, base.number, base.epoch, base.sequence,
 		deleted.number, deleted.epoch, deleted.sequence, fields)
-	if err != nil {
-		return nil, failed(ctx, "settle", err)
-	}
-	places, err := pgx.CollectRows(lines, pgx.RowTo[int64])
-	if err != nil {
-		return nil, failed(ctx, "settle", err)
-	}
-	return l.losses(ctx, "settle", ids, places)
 }
 
 // extendSQL prolongs the leases whose token still fits, even if their time is over: nobody has taken them.
@@ -83,22 +75,27 @@ returning h.place`
 // lost: their writes must not be repeated.
 func (l *Ledger) Extend(ctx context.Context, leases []Lease) (until time.Time, lost []Loss, err error) {
 	until = time.Now().Add(l.opts.Lease)
-	bounded, cancel := l.bounded(ctx)
-	defer cancel()
 	ids, tokens := make([][16]byte, len(leases)), make([]int64, len(leases))
 	for i, s := range leases {
 		ids[i], tokens[i] = s.Claim.Key.id(), s.Grant.Token
 	}
-	lines, err := l.pool.Query(bounded, extendSQL, ids, tokens, l.opts.Lease)
+	lost, err = l.carry(ctx, "extend", extendSQL, ids, tokens, l.opts.Lease)
+	return until, lost, err
+}
+
+// carry runs a statement over leases that returns the places of those that it found, and tells which are lost.
+func (l *Ledger) carry(ctx context.Context, op, sql string, ids [][16]byte, args ...any) ([]Loss, error) {
+	bounded, cancel := l.bounded(ctx)
+	defer cancel()
+	lines, err := l.pool.Query(bounded, sql, append([]any{ids}, args...)...)
 	if err != nil {
-		return until, nil, failed(ctx, "extend", err)
+		return nil, failed(ctx, op, err)
 	}
 	places, err := pgx.CollectRows(lines, pgx.RowTo[int64])
 	if err != nil {
-		return until, nil, failed(ctx, "extend", err)
+		return nil, failed(ctx, op, err)
 	}
-	lost, err = l.losses(ctx, "extend", ids, places)
-	return until, lost, err
+	return l.losses(ctx, op, ids, places)
 }
 
 // losses finds who has the keys whose places did not come back.

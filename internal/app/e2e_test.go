@@ -36,7 +36,7 @@ type world struct {
 	js   jetstream.JetStream
 	dsn  string
 	sim  *sfsim.Running
-	logs journal
+	logs devtest.Journal
 }
 
 func newWorld(t *testing.T, org sfsim.Config) *world {
@@ -98,24 +98,6 @@ func (w *world) parse(text string) *config.Config {
 		w.t.Fatal(err)
 	}
 	return cfg
-}
-
-// journal collects what services log.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 // run starts a service and stops it at the end of the test.
