@@ -22,7 +22,8 @@ type Config struct {
 	MaxWait time.Duration
 	// Timeout ends one attempt. The call must return when its context ends. Defaults to 30s.
 	Timeout time.Duration
-	// MaxConcurrent is the number of slots: how many attempts run at once. Defaults to 8.
+	// MaxConcurrent is the number of slots: how many attempts run at once. SetConcurrent may lower it for a while. Defaults
+	// to 8.
 	MaxConcurrent int
 	// CallsPerSecond spreads attempts evenly over time. Defaults to 0, no limit.
 	CallsPerSecond float64

@@ -90,7 +90,8 @@ type Panic struct {
 	Stack []byte
 }
 
-func newPanic(value any, stack []byte) *Panic {
+// NewPanic makes an error of what recover returned, and of the stack at that moment.
+func NewPanic(value any, stack []byte) *Panic {
 	if err, ok := value.(runtime.Error); ok {
 		return &Panic{What: err.Error(), Stack: stack}
 	}

@@ -62,11 +62,11 @@ func (x *exchange) retry() failsafe.Policy[error] {
 		Build()
 }
 
-// attempt makes the call. A panic must not pass through the policies: none of them would give its permit back.
+// attempt makes the call. A panic must not pass through the policies: the breaker would wait for its probe for ever.
 func (x *exchange) attempt(exec failsafe.Execution[error]) (open, err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			p := newPanic(value, debug.Stack())
+			p := NewPanic(value, debug.Stack())
 			x.p.log.Error().Str("panic", p.What).Bytes("stack", p.Stack).Msg("call panicked")
 			open, err = nil, p
 		}

@@ -21,12 +21,16 @@ type metrics struct {
 	refused map[Reason]prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, state func() State) *metrics {
+func newMetrics(reg prometheus.Registerer, state func() State, slots func() int) *metrics {
 	auto := promauto.With(reg)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "penstock_breaker_state",
 		Help: "State of the circuit breaker: 0 closed, 1 half-open, 2 open.",
 	}, func() float64 { return float64(slices.Index(States(), state())) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "penstock_call_slots",
+		Help: "How many attempts of calls may run at once.",
+	}, func() float64 { return float64(slots()) })
 	retries := auto.NewCounterVec(prometheus.CounterOpts{
 		Name: "penstock_call_retries_total",
 		Help: "Failed calls that could be retried, by what became of the retry.",

@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/bulkhead"
 	"github.com/failsafe-go/failsafe-go/ratelimiter"
 	"github.com/failsafe-go/failsafe-go/timeout"
 	"github.com/rs/zerolog"
 )
 
-// forever is the wait for a slot or a turn: the context bounds it.
+// forever is the wait for a turn: the context bounds it.
 const forever = time.Duration(math.MaxInt64)
 
 // Call makes one exchange with the service. err: the exchange as a whole failed. open: it worked, but parts of it failed
@@ -29,7 +28,7 @@ type Pipeline struct {
 	bucket  *bucket
 	circuit *circuit
 	limiter failsafe.Policy[error] // nil: no limit
-	slots   failsafe.Policy[error]
+	slots   *slots
 	timeout failsafe.Policy[error]
 }
 
@@ -42,14 +41,14 @@ func New(cfg Config, opts Options) *Pipeline {
 		log:     opts.Log,
 		bucket:  newBucket(cfg.Budget),
 		circuit: newCircuit(cfg.Breaker, opts),
-		slots:   bulkhead.NewBuilder[error](uint(cfg.MaxConcurrent)).WithMaxWaitTime(forever).Build(),
+		slots:   newSlots(cfg.MaxConcurrent),
 		timeout: timeout.New[error](cfg.Timeout),
 	}
 	if cfg.CallsPerSecond > 0 {
 		interval := max(time.Duration(float64(time.Second)/cfg.CallsPerSecond), 1)
 		p.limiter = ratelimiter.NewSmoothBuilderWithMaxRate[error](interval).WithMaxWaitTime(forever).Build()
 	}
-	p.metrics = newMetrics(opts.Registerer, p.State)
+	p.metrics = newMetrics(opts.Registerer, p.State, p.slots.current)
 	return p
 }
 
@@ -68,6 +67,10 @@ func (p *Pipeline) Do(ctx context.Context, call Call, waiting func(time.Duration
 	}
 	return x.outcome(ctx)
 }
+
+// SetConcurrent changes the number of slots, within 1 and MaxConcurrent, where it starts. Fewer take nothing from attempts
+// under way: new ones wait until fewer run. More wake those who wait at once.
+func (p *Pipeline) SetConcurrent(n int) { p.slots.resize(n) }
 
 // State returns the state of the breaker as the next call would find it.
 func (p *Pipeline) State() State { return p.circuit.state() }
