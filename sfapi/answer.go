@@ -147,7 +147,7 @@ func describeBody(kind string, body []byte) string {
 	return fmt.Sprintf("%s of %d bytes instead of JSON", kind, len(body))
 }
 
-// newError begins an error of an answer.
+// newError begins an error of an answer. A message that may be masked is better masked afterwards: it tells the limit.
 func (c *Client) newError(s scope, ans *answer, class Class, code, message string) *Error {
 	return &Error{
 		Op:        s.op,
@@ -156,6 +156,7 @@ func (c *Client) newError(s scope, ans *answer, class Class, code, message strin
 		Status:    ans.status,
 		RequestID: requestID(ans.header),
 		Message:   message,
+		Limit:     limitOf(code, message, ans.status),
 		After:     retryAfter(ans.header, c.now()),
 		Suspect:   -1,
 	}
@@ -259,7 +260,8 @@ func (c *Client) weigh(s scope, ans *answer, faults []fault, whole bool) *Error 
 		}
 	}
 	f := faults[at]
-	fail := c.newError(s, ans, worst.class, codeOf(f), c.mask(s, f.message()))
+	fail := c.newError(s, ans, worst.class, codeOf(f), f.message())
+	fail.Message = c.mask(s, fail.Message)
 	fail.Fields = fieldsOf(f)
 	fail.Tries, fail.Bisect, fail.Shrink = worst.tries, worst.bisect, worst.shrink
 	if !whole {

@@ -26,8 +26,14 @@ const (
 	loginBurst = 3
 	// rateHold is how many intervals to wait when Salesforce complains about too many logins.
 	rateHold = 10
-	// outageHold is the part of an interval to wait when the login failed for no fault of the credentials.
-	outageHold = 6
+	// outageHold is the part of an interval to wait when the login failed for no fault of the credentials. It only keeps
+	// a crowd apart: how long an outage is waited out is the caller's business.
+	outageHold = 60
+	// earlyTries is how many times refused credentials are tried within the first interval, because a secret that was just
+	// made or an app that was just approved takes Salesforce moments to know.
+	earlyTries = 5
+	// maxPause is how many intervals refused credentials wait at most.
+	maxPause = 15
 )
 
 // session is a token and the host it is good for.
@@ -48,9 +54,11 @@ type authenticator struct {
 
 	generation uint64
 	logins     []time.Time // the latest successful ones
-	refusal    *Error      // the last login, if it was refused
+	unreadable bool        // the credentials could not be read when they were last needed
+	refusal    *Error      // the last login, if it failed
 	until      time.Time   // when to try again with the same credentials
 	refused    string      // those credentials
+	refusals   int         // how often in a row Salesforce refused them
 }
 
 func newAuthenticator(c *Client, login *url.URL) *authenticator {
@@ -90,7 +98,7 @@ func (a *authenticator) renew(ctx context.Context, refused uint64) (*session, *E
 		return s, nil
 	}
 	secret, err := a.client.cfg.Auth.load()
-	if err != nil {
+	if a.unreadable = err != nil; a.unreadable {
 		fail := a.client.newError(scope{op: opToken}, &answer{}, Auth, codeCredentials, err.Error())
 		fail.Cause = err
 		return nil, fail
@@ -136,24 +144,56 @@ func (a *authenticator) remember(ctx context.Context, fail *Error, secret string
 	if ctx.Err() != nil {
 		return
 	}
+	if secret != a.refused {
+		a.refused, a.refusals = secret, 0
+	}
 	hold := a.client.cfg.MinLoginInterval
 	switch {
 	case fail.Code == "RATE_LIMIT_EXCEEDED", fail.Code == "LOGIN_RATE_EXCEEDED":
 		hold *= rateHold
-	case fail.Kind == System:
+	case fail.Kind == Auth:
+		a.refusals++
+		hold = pause(hold, a.refusals)
+	default:
 		hold /= outageHold
 	}
 	fail.After = max(fail.After, hold)
-	a.refusal, a.refused = fail, secret
+	a.refusal = fail
 	a.until = a.client.now().Add(fail.After)
 	a.client.log.Warn().Str("code", fail.Code).Str("class", fail.Class()).Int("status", fail.Status).
 		Str("reason", fail.Message).Dur("again_in", fail.After).Msg("login refused")
 }
 
+// pause is how long to leave Salesforce alone after so many refusals in a row: tries at 0, 1/12, 3/12, 6/12 and 10/12 of
+// the interval, then pauses of 1, 2, 4, 8, 15, 15, ... intervals.
+func pause(interval time.Duration, refusals int) time.Duration {
+	if refusals < earlyTries {
+		return interval * time.Duration(refusals) / 12
+	}
+	doublings := min(refusals-earlyTries, 4) // the fourth is beyond maxPause already
+	return interval * time.Duration(min(1<<doublings, maxPause))
+}
+
+// fresh reports whether there is something new to log in with, after what there was did not serve.
+func (a *authenticator) fresh() bool {
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	default:
+		return false
+	}
+	refused := a.refusal != nil && a.refusal.Kind == Auth
+	if !refused && !a.unreadable {
+		return false
+	}
+	secret, err := a.client.cfg.Auth.load()
+	return err == nil && (!refused || secret != a.refused)
+}
+
 func (a *authenticator) accept(s *session) *session {
 	a.generation++
 	s.generation = a.generation
-	a.refusal = nil
+	a.refusal, a.refusals = nil, 0
 	a.logins = append(a.logins, a.client.now())
 	if len(a.logins) > loginBurst {
 		a.logins = a.logins[1:]

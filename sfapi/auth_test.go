@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -257,17 +258,120 @@ func TestARefusedLoginIsRememberedForAWhile(t *testing.T) {
 				t.Errorf("%d logins, %+v", logins, got)
 			}
 		}
-		attempt(1, DefaultMinLoginInterval)
-		time.Sleep(10 * time.Second)
+		attempt(1, 5*time.Second)
+		time.Sleep(2 * time.Second)
 		for range 100 {
-			attempt(1, DefaultMinLoginInterval-10*time.Second)
+			attempt(1, 3*time.Second)
 		}
-		time.Sleep(20 * time.Second)
-		attempt(2, DefaultMinLoginInterval)
+		time.Sleep(3 * time.Second)
+		attempt(2, 10*time.Second)
 		write(t, secret, "new-secret\n") // somebody repairs it: no need to wait
 		if err := upsertOne(t.Context(), c); err != nil {
 			t.Error(err)
 		}
+		if logins, _ := o.counts(); logins != 3 {
+			t.Errorf("%d logins, want 3", logins)
+		}
+	})
+}
+
+func TestRefusedCredentialsAreTriedEverMoreRarely(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		secret := filepath.Join(t.TempDir(), "secret")
+		write(t, secret, "wrong")
+		o := &fakeOrg{}
+		var tries []time.Duration // after start
+		start, right, down := time.Now(), false, false
+		o.login = func(int, url.Values) *http.Response {
+			tries = append(tries, time.Since(start)/time.Second)
+			switch {
+			case down:
+				return refusedLogin(503, "server_error", "")
+			case right:
+				o.valid = "t"
+				return granted("t")
+			}
+			return refusedLogin(400, "invalid_client", "invalid client credentials")
+		}
+		c := o.client(t, func(cfg *Config) { cfg.Auth.ClientSecret, cfg.Auth.ClientSecretFile = "", secret })
+		// during asks every second and compares when logins were made, in seconds.
+		during := func(what string, length time.Duration, want ...time.Duration) {
+			t.Helper()
+			start, tries = time.Now(), nil
+			for time.Since(start) < length {
+				_ = upsertOne(t.Context(), c)
+				time.Sleep(time.Second)
+			}
+			if diff := cmp.Diff(want, tries); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", what, diff)
+			}
+		}
+		during("from the start", time.Hour, 0, 5, 15, 30, 50, 110, 230, 470, 950, 1850, 2750)
+		write(t, secret, "wrong as well")
+		during("with another secret", time.Minute, 0, 5, 15, 30, 50)
+		time.Sleep(DefaultMinLoginInterval)
+		down = true
+		during("in an outage", 3*time.Second, 0, 1, 2)
+		down = false
+		during("after an outage, which changes nothing", time.Minute, 0)
+		right = true
+		during("with the right secret", 2*time.Minute, 60)
+		right = false
+		o.expire()
+		during("after a success", time.Minute, 0, 5, 15, 30, 50)
+	})
+}
+
+func TestFreshCredentials(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		secret := filepath.Join(t.TempDir(), "secret")
+		write(t, secret, "old-secret")
+		o := &fakeOrg{delay: time.Second}
+		o.login = func(_ int, form url.Values) *http.Response {
+			switch form.Get("client_secret") {
+			case "new-secret":
+				o.valid = "t"
+				return granted("t")
+			case "unlucky-secret":
+				return refusedLogin(503, "server_error", "")
+			}
+			return refusedLogin(400, "invalid_client", "invalid client credentials")
+		}
+		c := o.client(t, func(cfg *Config) { cfg.Auth.ClientSecret, cfg.Auth.ClientSecretFile = "", secret })
+		fresh := func(when string, want bool) {
+			t.Helper()
+			if got := c.FreshCredentials(); got != want {
+				t.Errorf("%s: %v", when, got)
+			}
+		}
+		fresh("before the first login", false)
+		_ = c.Login(t.Context())
+		fresh("refused", false)
+		_ = os.Remove(secret)
+		fresh("refused and gone", false)
+		_ = c.Login(t.Context())
+		fresh("unreadable", false)
+		write(t, secret, "old-secret\n")
+		fresh("the refused one is back", false)
+		write(t, secret, "unlucky-secret")
+		fresh("another one", true)
+		_ = c.Login(t.Context())
+		fresh("not refused for its own sake", false)
+		write(t, secret, "new-secret")
+		fresh("another one that nobody waits for", false)
+		_ = os.Remove(secret)
+		_ = c.Login(t.Context())
+		fresh("unreadable again", false)
+		write(t, secret, "new-secret")
+		fresh("readable", true)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = c.Login(t.Context()) })
+		synctest.Wait()
+		fresh("during a login", false)
+		wg.Wait()
+		fresh("logged in", false)
 		if logins, _ := o.counts(); logins != 3 {
 			t.Errorf("%d logins, want 3", logins)
 		}

@@ -26,7 +26,7 @@ import (
 const (
 	DefaultTimeout          = 30 * time.Second
 	DefaultMaxAnswerBytes   = 16 << 20
-	DefaultMinLoginInterval = 30 * time.Second
+	DefaultMinLoginInterval = time.Minute
 	DefaultDescribeFor      = time.Hour
 	DefaultMaxConcurrent    = 16
 	DefaultUserAgent        = "penstock"
@@ -42,9 +42,9 @@ type Config struct {
 	Auth Credentials
 	// Timeout bounds one login. Calls are bounded by their context alone. Defaults to 30 s.
 	Timeout time.Duration
-	// MinLoginInterval is how long a refused login is remembered and answered locally, and the time in which at most three
-	// logins are made. Salesforce allows 3,600 logins per user and hour, and blocks addresses that keep failing. Defaults
-	// to 30 s.
+	// MinLoginInterval paces logins. Refused credentials are tried five times within it, then at most once in it, with
+	// pauses that grow to 15 times it; in between, the refusal is answered locally. Of logins that succeed, it sees at most
+	// three. Salesforce allows 3,600 logins per user and hour, and blocks addresses that keep failing. Defaults to 60 s.
 	MinLoginInterval time.Duration
 	// Headers are the choices that travel with every write.
 	Headers Headers
@@ -92,6 +92,7 @@ type Client struct {
 	packer  packer
 	buffers sync.Pool // of *bytes.Buffer, for answers
 	usage   atomic.Pointer[Usage]
+	history history
 
 	mu        sync.Mutex
 	described map[string]*described // by lower-case name
@@ -196,6 +197,11 @@ func (c *Client) Login(ctx context.Context) error {
 	_, fail := c.auth.session(ctx)
 	return asError(fail)
 }
+
+// FreshCredentials reports whether the last login was refused, or its credentials could not be read, and the credentials
+// as they are now are others, or can be read: then it is worth trying at once. It makes no network call and does not wait
+// for a login under way, during which it is false.
+func (c *Client) FreshCredentials() bool { return c.auth.fresh() }
 
 // Close gives back the idle connections. Calls in flight are not interrupted.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

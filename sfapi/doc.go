@@ -22,9 +22,15 @@
 // # One session
 //
 // A client logs in once and shares the token between all callers. When Salesforce refuses the token, the first caller to
-// notice fetches a new one, the others wait for it, and the refused request is sent once more. Logins are rationed: a
-// refused login is remembered and answered locally until [Config].MinLoginInterval has passed or the credentials have
-// changed, because repeated failing logins get the address blocked.
+// notice fetches a new one, the others wait for it, and the refused request is sent once more. Logins are rationed,
+// because repeated failing logins get the address blocked: refused credentials are tried five times within
+// [Config].MinLoginInterval, then at most once in it and ever more rarely. In between, the refusal is remembered and
+// answered locally. Credentials that have changed ([Client.FreshCredentials]) are tried at once, and begin anew.
+//
+// # Limits of the org
+//
+// [Error].Limit says which limit of the org a call or a record ran into. [Client.Usage] is what Salesforce last said about
+// the daily one, and [Client.Forecast] when it will have fallen.
 //
 // # What it does not do
 //

@@ -77,6 +77,8 @@ type Error struct {
 	RequestID string
 	// Message is Salesforce's text without record values, in one line.
 	Message string
+	// Limit says which limit of the org the call or the record ran into; empty for none. Overrides of the class leave it.
+	Limit Limit
 	// After is how long Salesforce, or for logins this client, asks to wait before the next try; 0 when nothing was asked.
 	After time.Duration
 	// Ambiguous is true when a write may have been committed although it failed here: a timeout, a reset, a truncated or

@@ -105,6 +105,7 @@ func (c *Client) cutOff(s scope, ans *answer, err error) *Error {
 		fail.Code, fail.Message = codeTruncated, "the answer broke off"
 	}
 	fail.Status = ans.status
+	fail.Limit = limitOf(fail.Code, "", ans.status)
 	fail.RequestID = requestID(ans.header)
 	return fail
 }
