@@ -94,6 +94,16 @@ func (s *Store) Recover(ctx context.Context, refs []Ref) error {
 		from chosen where l.id = chosen.id`, refColumns(inLockOrder(refs))...)
 }
 
+// Waiting counts the events of a mapping that failed since a time and wait to be tried again.
+func (s *Store) Waiting(ctx context.Context, mapping string, since time.Time) (int, error) {
+	counts, err := collect(ctx, s, "waiting", pgx.RowTo[int], `
+		select count(*) from penstock.dead_letters where state = 'retrying' and mapping = $1 and last_failed_at >= $2`, mapping, since)
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
+}
+
 // Get gives the letter of that id, or [ErrNotFound].
 func (s *Store) Get(ctx context.Context, id int64) (*Letter, error) {
 	letters, err := collect(ctx, s, "get", scanLetter, "select "+letterColumns+" from penstock.dead_letters where id = $1", id)
