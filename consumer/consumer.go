@@ -39,6 +39,7 @@ type DeadLetters interface {
 	Record(ctx context.Context, failures []deadletter.Failure) error
 	Lookup(ctx context.Context, refs []deadletter.Ref) (map[deadletter.Ref]deadletter.Standing, error)
 	Recover(ctx context.Context, refs []deadletter.Ref) error
+	Waiting(ctx context.Context, mapping string, since time.Time) (int, error)
 }
 
 // Route is one mapping and where its events come from.
@@ -52,6 +53,9 @@ type Route struct {
 	// Where a new durable starts: everything in the stream, only what comes, or from a time (if StartTime is set).
 	Deliver   jetstream.DeliverPolicy
 	StartTime time.Time
+
+	Tripwire    Tripwire
+	Fingerprint string // of the mapping's configuration: a tripwire that tripped with another one lets go at the start
 }
 
 // Config is what the consumer is told.
@@ -69,6 +73,9 @@ type Config struct {
 	Batch           BatchLimits
 	MaxCalls        int           // batches in flight at a time
 	CallTimeout     time.Duration // how long one call may take: none starts under a lease that could end before it
+	OpenFor         time.Duration // how long the pipeline's breaker stays open at first,
+	MaxOpenFor      time.Duration // and at most: probes of a closed gate are spread likewise
+	DailyCallShare  float64       // of the org's daily calls, used by anyone, at which writing stops; 0: never
 	Redelivery      Redelivery
 	ShutdownTimeout time.Duration // how long a stop may finish what is in flight before it is given back
 	LagInterval     time.Duration // how often each durable's state is read. Defaults to 15 s
@@ -81,12 +88,13 @@ type Deps struct {
 	Ledger      Ledger
 	DeadLetters DeadLetters
 	Pipeline    *resilience.Pipeline
+	Quota       Quota // nil: nobody knows
 	Log         zerolog.Logger
 	Registerer  prometheus.Registerer // nil: metrics are kept but not registered
 	Random      func() float64        // in [0,1); nil: math/rand
 
-	// Notice is told when the gate closes (true) or opens; nil: nobody is. It must neither block nor ask the consumer.
-	Notice func(c Closure, closed bool)
+	// Notice hears what operators may want to know; nil: nobody does. It must neither block nor ask the consumer.
+	Notice func(kind NoticeKind, c Closure)
 }
 
 // Consumer carries events of a stream into Salesforce. Use New, then Bind, then Run.
@@ -98,11 +106,13 @@ type Consumer struct {
 	routes   []*route
 	lanes    *lanes
 	gate     *gate
+	throttle *throttle
 	slots    *slots
 	database *database
 	random   func() float64
 
 	calling   atomic.Int64             // batches on their way
+	quotaLow  atomic.Bool              // and operators have been told
 	aside     sync.WaitGroup           // items that wait outside of their lanes
 	uncovered atomic.Pointer[[]string] // subjects of the stream that no mapping covers
 }
@@ -127,18 +137,11 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 		slots:  newSlots(cfg.MaxInFlight, cfg.MaxInFlightBytes, len(routes)),
 	}
 	c.metrics = newMetrics()
-	c.gate = newGate(deps.Log, deps.Random, func(cl Closure, closed bool) {
-		c.metrics.gate(cl.Reason, closed)
-		if deps.Notice != nil {
-			deps.Notice(cl, closed)
-		}
-	})
+	c.gate = newGate(deps.Log, deps.Random, paces(cfg.OpenFor, cfg.MaxOpenFor), c.gateChanged)
+	c.throttle = newThrottle(cfg.MaxCalls, deps.Log, deps.Pipeline.SetConcurrent)
 	c.database = newDatabase(c.gate, deps.Log)
 	for _, r := range routes {
-		c.routes = append(c.routes, &route{
-			Route: r, share: c.slots.newShare(), held: make(map[uint64]*event),
-			shape: ledger.NewShape(r.Rule.Object(), r.Rule.ExternalID(), r.Rule.Covers()),
-		})
+		c.routes = append(c.routes, c.newRoute(r))
 		c.metrics.touch(r.Name)
 	}
 	if deps.Registerer != nil {
@@ -147,11 +150,26 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 	return c, nil
 }
 
+func (c *Consumer) newRoute(r Route) *route {
+	const most = 5 * time.Second
+	return &route{
+		Route: r, share: c.slots.newShare(), held: make(map[uint64]*event),
+		shape:    ledger.NewShape(r.Rule.Object(), r.Rule.ExternalID(), r.Rule.Covers()),
+		tripwire: newTripwire(r.Tripwire),
+		offset:   time.Duration(c.random() * float64(min(r.Tripwire.Probe/10, most))),
+		wake:     make(chan struct{}, 1),
+		probes:   make(chan struct{}, 1),
+	}
+}
+
 // Bind connects every mapping to its durable and creates the durables that are missing. It may be called again after an
 // error, which is of the stream or of the connection.
 func (c *Consumer) Bind(ctx context.Context) error {
 	for _, r := range c.routes {
 		if err := c.bind(ctx, r); err != nil {
+			return err
+		}
+		if err := c.resumeChanged(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -167,6 +185,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 
+	c.mindQuota() // a start must not spend what a stop has saved
 	var workers, intakes errgroup.Group
 	workers.Go(func() error { c.dispatch(work); return nil })
 	workers.Go(func() error { c.keepAlive(work); return nil })
@@ -204,7 +223,7 @@ func (c *Consumer) finish(work context.Context, intakeStopped <-chan struct{}) {
 	const patrol = 100 * time.Millisecond
 	for c.slots.waitFreed(ctx, patrol) {
 		// A closed gate would let nothing more out: what waits is given back as soon as what is on its way has ended.
-		if !c.gate.isOpen() && c.calling.Load() == 0 {
+		if !c.gate.flows(true) && c.calling.Load() == 0 {
 			return
 		}
 		select {
@@ -221,21 +240,32 @@ func (c *Consumer) finish(work context.Context, intakeStopped <-chan struct{}) {
 func (c *Consumer) giveBackAll() {
 	given := 0
 	for _, r := range c.routes {
-		for _, ev := range r.snapshot() {
-			if err := ev.receipt.Nak(); err == nil {
-				given++
-			}
-			c.release(ev)
-		}
+		given += c.giveBack(r.snapshot())
 	}
 	c.log.Info().Int("given_back", given).Msg("stopped")
+}
+
+// giveBack returns events to the stream without a verdict. A nak that is lost only means that they come back later.
+func (c *Consumer) giveBack(events []*event) (given int) {
+	for _, ev := range events {
+		if err := ev.receipt.Nak(); err == nil {
+			given++
+		}
+		c.release(ev)
+	}
+	return given
 }
 
 // route is a Route at work.
 type route struct {
 	Route
-	share *share
-	shape *ledger.Shape // what its mapping writes
+	share    *share
+	shape    *ledger.Shape // what its mapping writes
+	tripwire *tripwire
+	offset   time.Duration // instances shall not all probe at the same time
+	wake     chan struct{} // holds a token when the watch has something to look at
+	probes   chan struct{} // holds a token when intake may fetch one event although the tripwire has tripped
+	paused   Standing      // as the watch last saw it
 
 	mu       sync.Mutex
 	consumer jetstream.Consumer
@@ -246,6 +276,7 @@ type route struct {
 	anew     bool              // the stream was deleted and made anew while we ran
 	floor    uint64            // everything up to this stream sequence is settled, as the server last said
 	lag      uint64
+	wish     wish // of its durable, until it is carried out
 }
 
 func (r *route) streamEpoch() int64 {

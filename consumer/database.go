@@ -25,15 +25,22 @@ func newDatabase(g *gate, log zerolog.Logger) *database {
 		HandleIf(func(_ any, err error) bool { return unavailable(err) }).
 		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
 			log.Debug().Err(e.LastError()).Dur("delay", e.Delay).Msg("postgres is away, trying again")
-			g.shut(ReasonDatabase, "Postgres does not answer: nothing could be recorded, so nothing is taken", 0)
+			g.shut(ReasonDatabase, "Postgres does not answer: nothing could be claimed or buried, so only mappings without ordering go on", 0)
 		}).
 		Build()
 	return &database{gate: g, tries: failsafe.With(retry)}
 }
 
-// run returns nil once statement has worked, or its own error, or that of ctx.
-func (d *database) run(ctx context.Context, statement func(context.Context) error) error {
-	err := d.tries.WithContext(ctx).Run(func() error { return statement(ctx) })
+// run returns nil once statement has worked, or its own error, or that of ctx. waiting, if not nil, is called when it has to be
+// tried again, so that the caller can let go of what it holds meanwhile.
+func (d *database) run(ctx context.Context, waiting func(), statement func(context.Context) error) error {
+	err := d.tries.WithContext(ctx).Run(func() error {
+		err := statement(ctx)
+		if waiting != nil && unavailable(err) {
+			waiting()
+		}
+		return err
+	})
 	if ctx.Err() == nil && !unavailable(err) {
 		d.gate.open(ReasonDatabase) // a refusal is an answer too
 	}

@@ -13,27 +13,21 @@ import (
 // dispatch takes batches from the lanes as calls become free and the gate lets them, and returns when ctx has ended and
 // every batch is back. Batches are formed as late as possible: while all calls are busy they fill up.
 func (c *Consumer) dispatch(ctx context.Context) {
-	calls := make(chan struct{}, c.cfg.MaxCalls)
 	var deliveries sync.WaitGroup
 	defer c.aside.Wait()
 	defer deliveries.Wait()
-	for {
-		select {
-		case calls <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		b, probe := c.nextBatch(ctx)
+	for c.throttle.acquire(ctx) == nil {
+		b, t := c.nextBatch(ctx)
 		if b == nil {
 			return
 		}
 		// A batch that waits to be retried needs no call, so another one may leave meanwhile.
-		free := sync.OnceFunc(func() { <-calls })
+		free := sync.OnceFunc(c.throttle.release)
 		c.calling.Add(1)
 		deliveries.Go(func() {
 			defer c.calling.Add(-1)
 			defer free()
-			if probe > 0 {
+			if t.probe > 0 {
 				defer c.gate.endProbe()
 			}
 			c.deliver(ctx, b, free)
@@ -42,17 +36,17 @@ func (c *Consumer) dispatch(ctx context.Context) {
 }
 
 // nextBatch waits for a batch that may leave now; nil when ctx has ended.
-func (c *Consumer) nextBatch(ctx context.Context) (*batch, int) {
+func (c *Consumer) nextBatch(ctx context.Context) (*batch, ticket) {
 	for {
-		probe, err := c.gate.pass(ctx)
+		t, err := c.gate.pass(ctx)
 		if err != nil {
-			return nil, 0
+			return nil, t
 		}
-		b, sleep := c.lanes.take(time.Now(), probe)
+		b, sleep := c.lanes.take(time.Now(), t)
 		if b != nil {
-			return b, probe
+			return b, t
 		}
-		if probe > 0 {
+		if t.probe > 0 {
 			c.gate.endProbe()
 			if waiting, _ := c.lanes.depth(); waiting == 0 {
 				c.gate.unproved()
@@ -62,7 +56,7 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, int) {
 			sleep = forever
 		}
 		if !await(ctx, sleep, c.lanes.changed) {
-			return nil, 0
+			return nil, t
 		}
 	}
 }
@@ -172,28 +166,43 @@ func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 }
 
 // flush settles what is known, and lets the keys travel again. What is in doubt goes back under the lease that it still has.
+// What the database has to know comes last: it may be away.
 func (d *delivery) flush(ctx context.Context) {
 	again, err := d.remember(ctx)
-	var outcomes []outcome
-	var finished []*item
+	var swift, recorded []*item
 	for _, it := range d.done {
 		switch {
 		case err != nil:
 			d.c.letGo(ctx, err, it.events)
-			finished = append(finished, it)
+			it.outcomes = nil
+			swift = append(swift, it)
 		case slices.Contains(again, it):
 			d.giveBack(it)
+		case slices.ContainsFunc(it.outcomes, outcome.recorded):
+			recorded = append(recorded, it)
 		default:
-			outcomes = append(outcomes, it.outcomes...)
-			finished = append(finished, it)
+			swift = append(swift, it)
 		}
 	}
-	d.c.settle(ctx, outcomes)
-	d.c.lanes.finish(finished...)
+	d.conclude(ctx, swift)
 	for _, r := range d.back {
 		d.c.putBack(ctx, r)
 	}
 	d.done, d.back = nil, nil
+	d.conclude(ctx, recorded)
+}
+
+// conclude settles the outcomes of items, and lets their keys travel again.
+func (d *delivery) conclude(ctx context.Context, items []*item) {
+	if len(items) == 0 {
+		return
+	}
+	var outcomes []outcome
+	for _, it := range items {
+		outcomes = append(outcomes, it.outcomes...)
+	}
+	d.c.settle(ctx, outcomes, d.free)
+	d.c.lanes.finish(items...)
 }
 
 func (c *Consumer) putBack(ctx context.Context, r returned) {

@@ -49,6 +49,20 @@ func (c *Consumer) bind(ctx context.Context, r *route) error {
 	return nil
 }
 
+// resumeChanged lets a mapping go that a tripwire has stopped under another configuration: it may be mended. It also brings
+// the gate to what stands at the durable, before anything is fetched.
+func (c *Consumer) resumeChanged(ctx context.Context, r *route) error {
+	r.mu.Lock()
+	info := r.consumer.CachedInfo()
+	r.mu.Unlock()
+	if s := standingOf(info); s.Tripwire != nil && s.Tripwire.Config != r.Fingerprint {
+		c.log.Info().Str("mapping", r.Name).Str("why", s.Tripwire.Why).
+			Msg("the tripwire had stopped the mapping under another configuration, and lets it go")
+		r.want(wish{lift: true})
+	}
+	return c.attend(ctx, r, info)
+}
+
 // meet notes which stream the route is bound to. What is known of an earlier stream of the same name says nothing about
 // this one: its sequences start anew. It returns the earlier stream's events, which are still on their way but of which
 // the server knows nothing any more.

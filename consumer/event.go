@@ -31,6 +31,7 @@ type event struct {
 	seal       *seal           // what it was sent together with; guarded by lanes.mu
 	overlapped bool            // it was written when another instance may have been writing too; see restore
 	waits      int             // how often its key was busy elsewhere
+	probe      bool            // fetched to find out whether a tripped mapping is well again
 
 	// A change that is held although others get through is under suspicion; see suspect.
 	holds  int    // how often; guarded by lanes.mu
@@ -73,6 +74,7 @@ func (e *event) prepare(maxBytes int) error {
 	if n := len(e.msg.Data); n > maxBytes {
 		return refuse(codeTooLarge, "the event has %d bytes, more than batch.max_bytes (%d)", n, maxBytes)
 	}
+	poison(stageMap, e.msg.Data)
 	change, err := e.route.Rule.Map(mapping.Event{
 		Subject:  e.msg.Subject,
 		Header:   e.msg.Header,

@@ -28,7 +28,7 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 	open, shrunk := d.open, d.shrunk
 	if err != nil {
 		if answered(err) {
-			d.c.gate.reached()
+			d.c.reached(d.lane.object)
 		}
 		if errors.Is(err, resilience.ErrNotMade) {
 			for _, it := range open {
@@ -50,7 +50,7 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 
 func (d *delivery) sendParts(ctx context.Context, parts [][]*item) {
 	for _, part := range parts {
-		if ctx.Err() != nil || !d.c.gate.isOpen() {
+		if ctx.Err() != nil || !d.c.gate.flows(d.lane.ordered) {
 			for _, it := range part {
 				d.giveBack(it)
 			}
@@ -65,9 +65,11 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	if err := d.secure(ctx); err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	results, err := d.call(ctx)
+	d.c.strain(d.lane.object, began, results, err)
 	if err != nil {
-		return nil, err
+		return nil, wordOf(err)
 	}
 	sent := d.open
 	d.open = nil
@@ -89,7 +91,7 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 		}
 	}
 	if reached {
-		d.c.gate.reached()
+		d.c.reached(d.lane.object)
 	}
 	return open, nil
 }
@@ -126,6 +128,7 @@ func (c *Consumer) request(ctx context.Context, lane laneID, items []*item) ([]s
 	for i, it := range items {
 		records[i] = it.change.Record()
 	}
+	poison(stageCall, records...)
 	return c.deps.Caller.Upsert(ctx, sfapi.Upsert{Object: lane.object, ExternalID: lane.field, Records: records})
 }
 

@@ -3,7 +3,6 @@ package consumer
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -11,119 +10,165 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Reason is why intake is stopped.
-type Reason string
-
-// The reasons that close the gate.
-const (
-	ReasonBreaker     Reason = "breaker"     // Salesforce does not answer, or answers that it is down
-	ReasonQuota       Reason = "quota"       // the org's allocation of calls is used up
-	ReasonAuth        Reason = "auth"        // the credentials or the app are refused
-	ReasonMaintenance Reason = "maintenance" // API disabled, org locked or read-only, storage full
-	ReasonDatabase    Reason = "database"    // Postgres is away: nothing could be buried
-)
-
-// Reasons lists every reason.
-func Reasons() []Reason { return append(probed(), ReasonDatabase) }
-
-// probed lists the reasons that Salesforce gives, and that a probe can take away.
-func probed() []Reason { return []Reason{ReasonBreaker, ReasonQuota, ReasonAuth, ReasonMaintenance} }
-
-// Closure is one reason that keeps the gate closed.
-type Closure struct {
-	Reason Reason    `json:"reason"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"` // the next try; zero if the one who closed it tries by itself
-	Why    string    `json:"why"`
-}
-
-const (
-	firstPause = time.Second
-	maxPause   = time.Minute
-)
-
 // gate stops intake while something other than the messages is the problem. Reasons that Salesforce gives are probed:
-// after a growing pause one batch is let through, and its success opens the gate.
+// after a growing pause one batch is let through, and its success opens the gate. The others are taken away by whoever
+// gave them: the database by a statement that works, tripwire and operator by what stands at the mapping's durable.
 type gate struct {
 	log    zerolog.Logger
 	random func() float64
-	notice func(Closure, bool) // told of every change; true: closed
+	paces  map[Reason]pace
+	notice func(Closure, bool) // told of every change, with the lock held; true: closed
 
 	mu      sync.Mutex
-	closed  map[Reason]*Closure
-	pauses  int    // consecutive pauses of the Salesforce reasons
-	probing bool   // a probe is under way
-	answers uint64 // calls that Salesforce has answered as it should
+	closed  map[cause]*Closure
+	tries   map[Reason]int // pauses since Salesforce last showed that the reason is gone
+	probing bool           // a probe is under way
+	answers uint64         // calls that Salesforce has answered as it should
 	changed chan struct{}
 }
 
-func newGate(log zerolog.Logger, random func() float64, notice func(Closure, bool)) *gate {
-	return &gate{
-		log: log, random: random, notice: notice,
-		closed: make(map[Reason]*Closure), changed: make(chan struct{}),
+// cause is a reason and the mapping that it stops; none: all.
+type cause struct {
+	reason  Reason
+	mapping string
+}
+
+// pace is how often a closed gate is probed: the first pause, doubled with each probe that fails, up to the longest.
+type pace struct{ first, longest time.Duration }
+
+// paces are slowest where a probe costs what has run short.
+func paces(openFor, maxOpenFor time.Duration) map[Reason]pace {
+	const (
+		soon  = time.Second
+		scant = 3 // times the longest pause of the breaker
+	)
+	usual := pace{soon, max(maxOpenFor, soon)}
+	return map[Reason]pace{
+		ReasonBreaker:     usual,
+		ReasonAuth:        usual,
+		ReasonMaintenance: usual,
+		ReasonQuota:       {max(openFor, soon), max(scant*maxOpenFor, openFor, soon)},
 	}
 }
 
-// shut closes the gate, or prolongs the closure. Salesforce reasons get a time for the next probe, at least after.
+func newGate(log zerolog.Logger, random func() float64, paces map[Reason]pace, notice func(Closure, bool)) *gate {
+	return &gate{
+		log: log, random: random, paces: paces, notice: notice,
+		closed: make(map[cause]*Closure), tries: make(map[Reason]int), changed: make(chan struct{}),
+	}
+}
+
+// shut closes the gate for all mappings, or prolongs the closure. A reason that Salesforce gives gets a time for the next
+// probe, at least after from now.
 func (g *gate) shut(reason Reason, why string, after time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	c := g.closed[reason]
-	fresh := c == nil
-	if fresh {
-		c = &Closure{Reason: reason, Since: now}
-		g.closed[reason] = c
+	until := time.Time{}
+	if pace, ok := g.paces[reason]; ok {
+		now := time.Now()
+		if c := g.closed[cause{reason: reason}]; c != nil && now.Before(c.Until) {
+			until = c.Until // other batches that were on their way bring the same news
+		} else {
+			spread := time.Duration(g.random() * float64(after) / 10) // instances shall not come back in step
+			until = now.Add(max(after+spread, g.pause(reason, pace)))
+		}
 	}
-	c.Why = why
-	if reason != ReasonDatabase && !now.Before(c.Until) {
-		c.Until = now.Add(max(after, g.pause()))
-	}
-	if fresh {
-		g.log.Warn().Str("reason", string(reason)).Str("why", why).Time("until", c.Until).Msg("gate closed, intake stopped")
-		g.notice(*c, true)
-	}
-	g.signal()
+	g.close(Closure{Reason: reason, Until: until, Why: why})
 }
 
-// pause grows 1, 2, 4, … seconds to a minute, each between half and the whole. The caller holds the lock.
-func (g *gate) pause() time.Duration {
-	whole := min(maxPause, firstPause<<min(g.pauses, 10))
-	g.pauses++
-	return whole/2 + time.Duration(g.random()*float64(whole/2))
-}
-
-// open takes reasons away.
-func (g *gate) open(reasons ...Reason) {
+// stop closes the gate for one mapping, or changes what is said of the closure.
+func (g *gate) stop(c Closure) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, reason := range reasons {
-		c := g.closed[reason]
-		if c == nil {
-			continue
-		}
-		delete(g.closed, reason)
-		g.log.Info().Str("reason", string(reason)).Dur("closed_for", time.Since(c.Since)).Msg("gate open, intake goes on")
-		g.notice(*c, false)
+	g.close(c)
+}
+
+// close notes a closure and tells of a new one. The caller holds the lock.
+func (g *gate) close(c Closure) {
+	key := cause{c.Reason, c.Mapping}
+	known := g.closed[key]
+	switch {
+	case known != nil:
+		c.Since = known.Since
+	case c.Since.IsZero():
+		c.Since = time.Now()
+	}
+	g.closed[key] = &c
+	if known == nil {
+		g.log.Warn().Str("reason", string(c.Reason)).Str("mapping", c.Mapping).Time("until", c.Until).Str("why", c.Why).
+			Msg("gate closed, intake stopped")
+		g.notice(c, true)
+	}
+	if known == nil || !known.Until.Equal(c.Until) {
 		g.signal()
 	}
 }
 
-// reached tells the gate that Salesforce has answered.
-func (g *gate) reached() {
+// pause is between half and the whole of what the pace says. The caller holds the lock.
+func (g *gate) pause(reason Reason, p pace) time.Duration {
+	whole := p.first
+	for range g.tries[reason] {
+		whole = min(2*whole, p.longest)
+	}
+	g.tries[reason]++
+	return whole/2 + time.Duration(g.random()*float64(whole/2))
+}
+
+// open takes reasons away that stopped all mappings.
+func (g *gate) open(reasons ...Reason) {
 	g.mu.Lock()
-	quiet := len(g.closed) == 0 && g.pauses == 0
-	g.pauses = 0
+	defer g.mu.Unlock()
+	for _, reason := range reasons {
+		g.remove(cause{reason: reason})
+	}
+}
+
+// letGo takes a reason away that stopped one mapping.
+func (g *gate) letGo(reason Reason, mapping string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.remove(cause{reason, mapping})
+}
+
+// remove takes a closure away, if it stands. The caller holds the lock.
+func (g *gate) remove(key cause) {
+	c := g.closed[key]
+	if c == nil {
+		return
+	}
+	delete(g.closed, key)
+	g.log.Info().Str("reason", string(c.Reason)).Str("mapping", c.Mapping).Dur("closed_for", time.Since(c.Since)).
+		Msg("gate open, intake goes on")
+	g.notice(*c, false)
+	g.signal()
+}
+
+// reached tells the gate that Salesforce has answered as it should, and which reasons stand all the same.
+func (g *gate) reached(still ...Reason) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.answers++
-	g.mu.Unlock()
-	if !quiet {
-		g.open(probed()...)
+	for reason := range g.paces {
+		if !slices.Contains(still, reason) {
+			delete(g.tries, reason)
+			g.remove(cause{reason: reason})
+		}
 	}
 }
 
 // unproved opens a gate that has nothing to probe with: everything it was closed for has an outcome. What intake brings
 // will show; the pauses go on growing if it is bad news.
 func (g *gate) unproved() { g.open(probed()...) }
+
+// hurry lets the next probe leave at once: somebody knows that the reason may be gone.
+func (g *gate) hurry(reason Reason) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c := g.closed[cause{reason: reason}]; c != nil {
+		c.Until = time.Now()
+		g.signal()
+	}
+}
 
 // answered is how many calls Salesforce has answered as it should.
 func (g *gate) answered() uint64 {
@@ -132,34 +177,62 @@ func (g *gate) answered() uint64 {
 	return g.answers
 }
 
-// wait returns once the gate is open.
-func (g *gate) wait(ctx context.Context) error {
+// wait returns once a mapping may take messages, or once one is asked for to try whether its tripwire may let go. A mapping
+// that asks nothing of the ledger goes on without the database.
+func (g *gate) wait(ctx context.Context, r *route) (probe bool, err error) {
 	for {
 		g.mu.Lock()
-		closed, changed := len(g.closed) > 0, g.changed
+		stopped, changed := !g.passable(r.Ordered), g.changed
+		for key := range g.closed {
+			stopped = stopped || key.mapping != "" && key.mapping == r.Name
+		}
 		g.mu.Unlock()
-		if !closed {
-			return ctx.Err()
+		if !stopped {
+			return false, ctx.Err()
 		}
 		select {
 		case <-changed:
+		case <-r.probes:
+			return true, ctx.Err()
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }
 
-// pass returns once a batch may leave: when the gate is open (0), or as the one probe of a gate that has been closed long
-// enough (1 for the first probe, 2 for the second in a row, …). The caller of a probe must call endProbe when the batch is
-// back.
-func (g *gate) pass(ctx context.Context) (probe int, err error) {
+// passable says whether nothing stops all mappings, or all that ask the ledger. The caller holds the lock.
+func (g *gate) passable(ordered bool) bool {
+	for key := range g.closed {
+		if key.mapping == "" && (ordered || key.reason != ReasonDatabase) {
+			return false
+		}
+	}
+	return true
+}
+
+// flows says whether batches may leave: those that ask the ledger, or those that do not.
+func (g *gate) flows(ordered bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.passable(ordered)
+}
+
+// ticket is the gate's leave for one batch.
+type ticket struct {
+	probe     int  // 0: the gate is open; 1 for the first probe, 2 for the second in a row, …
+	unordered bool // the database is away: only what asks nothing of it may leave
+}
+
+// pass returns once a batch may leave: when the gate is open, or as the one probe of a gate that has been closed long
+// enough. The caller of a probe must call endProbe when the batch is back.
+func (g *gate) pass(ctx context.Context) (ticket, error) {
 	for {
-		probe, sleep, changed := g.admit(time.Now())
-		if probe > 0 || sleep == 0 {
-			return probe, ctx.Err()
+		t, sleep, changed := g.admit(time.Now())
+		if sleep == 0 {
+			return t, ctx.Err()
 		}
 		if !await(ctx, sleep, changed) {
-			return 0, ctx.Err()
+			return ticket{}, ctx.Err()
 		}
 	}
 }
@@ -167,26 +240,31 @@ func (g *gate) pass(ctx context.Context) (probe int, err error) {
 // forever is how long an admission sleeps when only a change can end its wait.
 const forever = time.Hour
 
-func (g *gate) admit(now time.Time) (probe int, sleep time.Duration, changed <-chan struct{}) {
+func (g *gate) admit(now time.Time) (t ticket, sleep time.Duration, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.closed) == 0 {
-		return 0, 0, g.changed
-	}
-	if g.closed[ReasonDatabase] != nil || g.probing {
-		return 0, forever, g.changed
-	}
+	t.unordered = g.closed[cause{reason: ReasonDatabase}] != nil
 	var until time.Time
-	for _, c := range g.closed {
+	for reason := range g.paces {
+		c := g.closed[cause{reason: reason}]
+		if c == nil {
+			continue
+		}
+		t.probe = max(t.probe, g.tries[reason], 1)
 		if c.Until.After(until) {
 			until = c.Until
 		}
 	}
-	if left := until.Sub(now); left > 0 {
-		return 0, left, g.changed
+	switch left := until.Sub(now); {
+	case t.probe == 0:
+		return t, 0, g.changed
+	case g.probing:
+		return t, forever, g.changed
+	case left > 0:
+		return t, left, g.changed
 	}
 	g.probing = true
-	return max(1, g.pauses), 0, g.changed
+	return t, 0, g.changed
 }
 
 // endProbe ends a probe, whatever came of it.
@@ -197,11 +275,11 @@ func (g *gate) endProbe() {
 	g.mu.Unlock()
 }
 
-// isOpen says whether intake runs.
-func (g *gate) isOpen() bool {
+// stops says whether a reason stops a mapping alone, or all of them if none is named.
+func (g *gate) stops(reason Reason, mapping string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.closed) == 0
+	return g.closed[cause{reason, mapping}] != nil
 }
 
 // closures lists what keeps the gate closed, oldest first.
@@ -209,11 +287,11 @@ func (g *gate) closures() []Closure {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	list := make([]Closure, 0, len(g.closed))
-	for c := range maps.Values(g.closed) {
+	for _, c := range g.closed {
 		list = append(list, *c)
 	}
 	slices.SortFunc(list, func(a, b Closure) int {
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Reason, b.Reason))
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Mapping, b.Mapping))
 	})
 	return list
 }

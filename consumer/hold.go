@@ -2,12 +2,15 @@ package consumer
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
-	"penstock/resilience"
 	"penstock/sfapi"
+)
+
+// How long an item under suspicion waits by itself.
+const (
+	minAside = time.Second
+	maxAside = time.Minute
 )
 
 // overwhelming is how often a change must be held alone, while others get through each time, until it is to blame.
@@ -17,7 +20,8 @@ const overwhelming = 10
 // outage holds everybody. Such a record is held again and again while others pass, in ever smaller company, until it is
 // alone; and then often enough that no flapping link explains it.
 func suspect(it *item, f failure, err error) bool {
-	return f.class == sfapi.System && it.events[0].holds >= overwhelming && reasonOf(f, err) == ReasonBreaker
+	reason, _ := reasonOf(f, err)
+	return f.class == sfapi.System && it.events[0].holds >= overwhelming && reason == ReasonBreaker
 }
 
 // hold keeps an item that failed for no fault of its own. The gate closes, and the item goes behind its lane: if it is
@@ -34,7 +38,7 @@ func (d *delivery) hold(it *item, f failure, err error) {
 		ev.heldAt = answered + 1
 	}
 	if suspicious {
-		d.back = append(d.back, returned{it, aside, min(maxPause, firstPause<<min(it.events[0].holds, 10))})
+		d.back = append(d.back, returned{it, aside, min(maxAside, minAside<<min(it.events[0].holds, 10))})
 		return
 	}
 	d.c.shut(f, err)
@@ -51,39 +55,6 @@ func (c *Consumer) waitAside(ctx context.Context, delay time.Duration, items ...
 
 // shut closes the gate for a failure that is not the message's.
 func (c *Consumer) shut(f failure, err error) {
-	after := max(f.after, c.deps.Pipeline.OpenFor())
-	c.gate.shut(reasonOf(f, err), fmt.Sprintf("%s: %s", f.code, f.text), after)
-}
-
-// reasonOf finds the reason that a failure closes the gate for. A refusal of the pipeline is read for what it hides.
-func reasonOf(f failure, err error) Reason {
-	var refused *resilience.Refused
-	if errors.As(err, &refused) && refused.Cause != nil {
-		f = failureOf(refused.Cause)
-	}
-	switch {
-	case f.class == sfapi.Auth, f.code == "INVALID_SESSION_ID":
-		return ReasonAuth
-	case f.code == "REQUEST_LIMIT_EXCEEDED":
-		return ReasonQuota
-	case maintenance[f.code]:
-		return ReasonMaintenance
-	default:
-		return ReasonBreaker
-	}
-}
-
-// maintenance lists the codes with which Salesforce says that somebody has to act, or that a window has to pass.
-var maintenance = map[string]bool{
-	"API_CURRENTLY_DISABLED":    true,
-	"API_DISABLED_FOR_ORG":      true,
-	"EXCEEDED_QUOTA":            true,
-	"FUNCTIONALITY_NOT_ENABLED": true,
-	"GONE":                      true,
-	"INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE": true,
-	"INVALID_READ_ONLY_USER_DML":                          true,
-	"LICENSE_LIMIT_EXCEEDED":                              true,
-	"ORG_LOCKED":                                          true,
-	"STORAGE_LIMIT_EXCEEDED":                              true,
-	"TRIAL_EXPIRED":                                       true,
+	reason, why := reasonOf(f, err)
+	c.gate.shut(reason, why, max(f.after, c.deps.Pipeline.OpenFor()))
 }

@@ -3,12 +3,15 @@ package consumer
 import (
 	"context"
 	"errors"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"penstock/deadletter"
+	"penstock/resilience"
 )
 
 const (
@@ -20,9 +23,11 @@ const (
 // intake fetches the messages of one mapping, never more than the process has slots for, so that nothing ages in a
 // buffer that nobody looks at.
 type intake struct {
-	c      *Consumer
-	route  *route
-	puller *puller
+	c       *Consumer
+	route   *route
+	puller  *puller
+	probing bool           // what is fetched now is to show whether the tripwire may let go
+	late    sync.WaitGroup // messages whose past is asked for while others go on
 }
 
 // run pulls until ctx ends. What it has fetched is prepared under work, which outlives ctx.
@@ -32,14 +37,23 @@ func (in *intake) run(ctx, work context.Context) error {
 		return err
 	}
 	in.puller = puller
+	defer in.late.Wait()
 	defer in.abandon(work)
 
 	quiet, all := in.c.slots.reserve, in.c.slots.total
 	want := quiet // few on a quiet stream, as many as there are under backlog
-	for in.c.gate.wait(ctx) == nil {
-		n, bytes, err := in.route.share.acquire(ctx, want)
+	for {
+		probe, err := in.c.gate.wait(ctx, in.route)
 		if err != nil {
 			return nil //nolint:nilerr // ctx has ended, which is how this ends
+		}
+		if probe {
+			in.probe(ctx, work)
+			continue
+		}
+		n, bytes, err := in.route.share.acquire(ctx, want)
+		if err != nil {
+			return nil //nolint:nilerr // the same
 		}
 		got, err := in.pull(ctx, work, n, bytes)
 		in.route.share.release(n - got)
@@ -50,7 +64,32 @@ func (in *intake) run(ctx, work context.Context) error {
 			in.repair(ctx, err)
 		}
 	}
-	return nil
+}
+
+// probe fetches one event of a mapping that its tripwire has stopped. Nobody else asks the durable, so it may deliver
+// meanwhile.
+func (in *intake) probe(ctx, work context.Context) {
+	c, name := in.c, DurableName(in.c.cfg.Durable, in.route.Name)
+	if _, err := c.deps.JetStream.ResumeConsumer(ctx, c.cfg.Stream, name); err != nil {
+		c.log.Debug().Err(err).Str("mapping", in.route.Name).Msg("the durable cannot be opened for a probe")
+		return
+	}
+	n, bytes, err := in.route.share.acquire(ctx, 1)
+	if err == nil {
+		in.probing = true
+		got, err := in.pull(ctx, work, n, bytes)
+		in.probing = false
+		in.route.share.release(n - got)
+		if err != nil && ctx.Err() == nil {
+			in.repair(ctx, err)
+		}
+	}
+	// A stop must not leave the durable open either. If it cannot be told, the next look of any instance does it.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
+	defer cancel()
+	if _, err := c.deps.JetStream.PauseConsumer(closing, c.cfg.Stream, name, time.Now().Add(openEnded)); err != nil {
+		c.log.Debug().Err(err).Str("mapping", in.route.Name).Msg("the durable cannot be paused after a probe")
+	}
 }
 
 // pull makes one request for n messages and accepts what comes. It returns how many slots are used now; that can be more
@@ -105,15 +144,49 @@ func (in *intake) accept(ctx context.Context, chunk []*nats.Msg) int {
 		if !in.route.keep(ev) {
 			continue
 		}
+		ev.probe = in.probing
 		in.route.share.hold(int64(len(msg.Data)))
 		events = append(events, ev)
 	}
 	held := len(events)
-	events = in.c.recall(ctx, events)
-	ready, outcomes := in.c.prepare(events)
-	in.c.lanes.push(ready)
-	in.c.settle(ctx, outcomes)
+	if in.c.gate.stops(ReasonTripwire, in.route.Name) && !in.probing {
+		in.c.giveBack(events) // they were on their way when it tripped
+		return held
+	}
+	fresh, known := parted(events)
+	if in.route.Ordered || len(known) == 0 {
+		in.take(ctx, events)
+		return held
+	}
+	in.late.Go(func() { in.take(ctx, known) }) // the database may be away: those that it knows nothing of need not wait for it
+	in.take(ctx, fresh)
 	return held
+}
+
+// parted tells messages that were delivered before from those that nobody can know anything of.
+func parted(events []*event) (fresh, known []*event) {
+	for _, ev := range events {
+		if ev.deliveries > 1 || ev.again {
+			known = append(known, ev)
+		} else {
+			fresh = append(fresh, ev)
+		}
+	}
+	return fresh, known
+}
+
+// take queues events, or settles those that need no call.
+func (in *intake) take(ctx context.Context, events []*event) {
+	ready, outcomes := in.c.prepare(in.c.recall(ctx, events))
+	in.c.lanes.push(ready)
+	if in.c.gate.stops(ReasonTripwire, in.route.Name) && !in.probing {
+		in.c.giveBack(in.c.lanes.withdraw(in.route)) // it has tripped since
+	}
+	if in.route.Ordered || len(outcomes) == 0 {
+		in.c.settle(ctx, outcomes, nil)
+		return
+	}
+	in.late.Go(func() { in.c.settle(ctx, outcomes, nil) }) // what succeeds need not wait until what fails is recorded
 }
 
 // recognise finds out which stream messages are of, if they cannot be of the one that we know: it may have been deleted and
@@ -139,17 +212,16 @@ func (in *intake) recognise(ctx context.Context, chunk []*nats.Msg) bool {
 // recall looks up what earlier deliveries left behind: attempts that failed, or a dead letter whose message could not be
 // terminated any more. First deliveries have no past and cost nothing.
 func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
-	var refs []deadletter.Ref
-	for _, ev := range events {
-		if ev.deliveries > 1 || ev.again {
-			refs = append(refs, ev.ref)
-		}
-	}
-	if len(refs) == 0 {
+	_, known := parted(events)
+	if len(known) == 0 {
 		return events
 	}
+	refs := make([]deadletter.Ref, 0, len(known))
+	for _, ev := range known {
+		refs = append(refs, ev.ref)
+	}
 	var past map[deadletter.Ref]deadletter.Standing
-	err := c.database.run(ctx, func(ctx context.Context) (err error) {
+	err := c.database.run(ctx, nil, func(ctx context.Context) (err error) {
 		past, err = c.deps.DeadLetters.Lookup(ctx, refs)
 		return err
 	})
@@ -183,7 +255,7 @@ func (c *Consumer) prepare(events []*event) (ready []*event, outcomes []outcome)
 				"delivered %d times without a verdict: it is presumed to end the process, or an instance was killed that often", ev.deliveries)))
 			continue
 		}
-		switch err := ev.prepare(c.cfg.Batch.MaxBytes); {
+		switch err := c.mapped(ev); {
 		case err != nil:
 			outcomes = append(outcomes, dead(ev, err))
 		case ev.change == nil:
@@ -193,6 +265,19 @@ func (c *Consumer) prepare(events []*event) (ready []*event, outcomes []outcome)
 		}
 	}
 	return ready, outcomes
+}
+
+// mapped makes a change of an event. A payload that the mapper cannot stand is refused like any other that it cannot map.
+func (c *Consumer) mapped(ev *event) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			p := resilience.NewPanic(value, debug.Stack())
+			c.log.Error().Str("mapping", ev.route.Name).Uint64("seq", ev.ref.Sequence).Str("panic", p.What).Bytes("stack", p.Stack).
+				Msg("an event makes the mapper panic")
+			ev.change, err = nil, refuse(codeInternal, "the mapper panicked: %s", p.What)
+		}
+	}()
+	return ev.prepare(c.cfg.Batch.MaxBytes)
 }
 
 // repair reacts to a pull that failed: it finds the durable again, or creates it where somebody deleted it.

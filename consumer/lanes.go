@@ -21,9 +21,10 @@ const maxDeletes = 25
 
 // laneID names a lane: changes that may share a call.
 type laneID struct {
-	object string
-	field  string // the External ID field
-	op     mapping.Op
+	object  string
+	field   string // the External ID field
+	op      mapping.Op
+	ordered bool // they ask the ledger, and so have to wait for the database
 }
 
 // queue holds what waits for one record, oldest first. External IDs that Salesforce takes for the same share a queue, and so
@@ -82,9 +83,10 @@ type lanes struct {
 	mu      sync.Mutex
 	keys    map[string]*queue
 	lanes   map[laneID]*lane
-	order   []*lane // every lane once, so that a scan has a stable order
-	waiting int     // events in queues that are not in a batch
-	hurry   bool    // no lingering: the service is stopping
+	order   []*lane            // every lane once, so that a scan has a stable order
+	sizes   map[string]*sizing // of objects whose batches were once too large
+	waiting int                // events in queues that are not in a batch
+	hurry   bool               // no lingering: the service is stopping
 }
 
 func newLanes(limits BatchLimits) *lanes {
@@ -93,6 +95,7 @@ func newLanes(limits BatchLimits) *lanes {
 		changed: make(chan struct{}, 1),
 		keys:    make(map[string]*queue),
 		lanes:   make(map[laneID]*lane),
+		sizes:   make(map[string]*sizing),
 	}
 }
 
@@ -127,15 +130,15 @@ func (l *lanes) push(events []*event) {
 // A full batch goes before one that has merely lingered, since calls are precious under backlog; but the latter yields
 // for patience at most.
 //
-// probe is 0, or which probe in a row of a closed gate the batch will be. Each is smaller than the one before: if it is a
-// record that closes the gate, a probe without it opens it again.
-func (l *lanes) take(now time.Time, probe int) (*batch, time.Duration) {
+// A ticket may be for a probe of a closed gate. Each in a row is smaller than the one before: if it is a record that closes
+// the gate, a probe without it opens it again.
+func (l *lanes) take(now time.Time, t ticket) (*batch, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var full, due *lane
 	var sleep time.Duration
 	for _, ln := range l.order {
-		if len(ln.ready) == 0 {
+		if len(ln.ready) == 0 || ln.id.ordered && t.unordered {
 			continue
 		}
 		left := l.linger(ln) - now.Sub(ln.oldest())
@@ -152,9 +155,9 @@ func (l *lanes) take(now time.Time, probe int) (*batch, time.Duration) {
 	case full == nil && due == nil:
 		return nil, sleep
 	case full == nil, due != nil && older(full, due) == due && now.Sub(due.oldest()) > patience*l.limits.Linger:
-		return l.fill(due, now, probe-1), 0
+		return l.fill(due, now, t.probe-1), 0
 	default:
-		return l.fill(full, now, probe-1), 0
+		return l.fill(full, now, t.probe-1), 0
 	}
 }
 
@@ -236,7 +239,7 @@ func (l *lanes) mergeable(q *queue, now time.Time) int {
 	for i, ev := range q.events[1:] {
 		size += ev.size
 		if ev.alone || ev.change.Op != mapping.Upsert || ev.change.Key != first.change.Key || size > l.limits.MaxBytes ||
-			ev.sealed(now) != first.sealed(now) {
+			ev.route.Ordered != first.route.Ordered || ev.sealed(now) != first.sealed(now) {
 			return i + 1
 		}
 	}
@@ -307,6 +310,42 @@ func (l *lanes) hurryUp() {
 	l.wake()
 }
 
+// withdraw takes the waiting events of a route out of their queues. What is in a batch stays there, and what is to be
+// restored too: a redelivery would know nothing of it.
+func (l *lanes) withdraw(r *route) []*event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	goes := func(ev *event) bool { return ev.route == r && !ev.overlapped }
+	var gone []*event
+	for _, q := range l.keys {
+		if !slices.ContainsFunc(q.events, goes) {
+			continue
+		}
+		if !q.busy {
+			l.unlist(q)
+		}
+		q.events = slices.DeleteFunc(slices.Clone(q.events), func(ev *event) bool {
+			if !goes(ev) {
+				return false
+			}
+			gone, q.bytes = append(gone, ev), q.bytes-ev.size
+			return true
+		})
+		if !q.busy {
+			l.settle(q)
+		}
+	}
+	l.waiting -= len(gone)
+	return gone
+}
+
+// unlist takes a waiting queue out of its lane. The caller holds the lock.
+func (l *lanes) unlist(q *queue) {
+	ln := l.lane(q)
+	ln.bytes -= q.bytes
+	ln.ready = slices.DeleteFunc(ln.ready, func(other *queue) bool { return other == q })
+}
+
 // depth is how many changes wait, and in how many busy or waiting keys.
 func (l *lanes) depth() (waiting, keys int) {
 	l.mu.Lock()
@@ -373,7 +412,7 @@ func (l *lanes) lane(q *queue) *lane { return l.laneOf(q.events[0]) }
 
 func (l *lanes) laneOf(ev *event) *lane {
 	change := ev.change
-	id := laneID{change.Key.Object, change.Key.Field, change.Op}
+	id := laneID{change.Key.Object, change.Key.Field, change.Op, ev.route.Ordered}
 	ln := l.lanes[id]
 	if ln == nil {
 		ln = &lane{id: id}
@@ -384,10 +423,11 @@ func (l *lanes) laneOf(ev *event) *lane {
 }
 
 func (l *lanes) maxItems(ln *lane) int {
+	limit := l.limits.MaxRecords
 	if ln.id.op == mapping.Delete {
-		return min(maxDeletes, l.limits.MaxRecords)
+		limit = min(maxDeletes, limit)
 	}
-	return l.limits.MaxRecords
+	return l.sizes[ln.id.object].of(limit)
 }
 
 func (l *lanes) full(ln *lane) bool {

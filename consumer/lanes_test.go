@@ -32,7 +32,7 @@ func change(object, key string, op mapping.Op, fields ...string) *mapping.Change
 }
 
 func queued(seq uint64, at time.Time, c *mapping.Change) *event {
-	ev := &event{ref: deadletter.Ref{Sequence: seq}, arrived: at, change: c, size: len(c.Key.Value)}
+	ev := &event{route: &route{Route: Route{Ordered: true}}, ref: deadletter.Ref{Sequence: seq}, arrived: at, change: c, size: len(c.Key.Value)}
 	if c.Op == mapping.Upsert {
 		ev.size = len(c.Record())
 	}
@@ -43,13 +43,13 @@ func TestALoneChangeWaitsForLingerAndNoLonger(t *testing.T) {
 	t.Parallel()
 	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20, Linger: 100 * time.Millisecond})
 	l.push([]*event{queued(1, epoch, change("Account", "a", mapping.Upsert))})
-	if b, sleep := l.take(epoch.Add(40*time.Millisecond), 0); b != nil || sleep != 60*time.Millisecond {
+	if b, sleep := l.take(epoch.Add(40*time.Millisecond), ticket{}); b != nil || sleep != 60*time.Millisecond {
 		t.Fatalf("after 40 ms: batch %v, sleep %v; want none and 60 ms", b, sleep)
 	}
-	if b, _ := l.take(epoch.Add(100*time.Millisecond), 0); b == nil || len(b.items) != 1 {
+	if b, _ := l.take(epoch.Add(100*time.Millisecond), ticket{}); b == nil || len(b.items) != 1 {
 		t.Fatalf("after 100 ms: batch %v, want one item", b)
 	}
-	if b, sleep := l.take(epoch.Add(time.Second), 0); b != nil || sleep != 0 {
+	if b, sleep := l.take(epoch.Add(time.Second), ticket{}); b != nil || sleep != 0 {
 		t.Fatalf("empty lanes gave %v, %v", b, sleep)
 	}
 }
@@ -66,11 +66,11 @@ func TestAFullBatchLeavesAtOnce(t *testing.T) {
 			for i := range 5 {
 				l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprintf("k%d", i), mapping.Upsert))})
 			}
-			b, _ := l.take(epoch, 0)
+			b, _ := l.take(epoch, ticket{})
 			if b == nil || len(b.items) != 3 {
 				t.Fatalf("got %+v, want three items", b)
 			}
-			if b, sleep := l.take(epoch, 0); b != nil || sleep != time.Hour {
+			if b, sleep := l.take(epoch, ticket{}); b != nil || sleep != time.Hour {
 				t.Fatalf("the two that are left gave %+v, %v; they have to linger", b, sleep)
 			}
 		})
@@ -85,7 +85,7 @@ func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testin
 		queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=new")),
 		queued(3, epoch, change("Account", "a", mapping.Delete)),
 	})
-	b, _ := l.take(epoch, 0)
+	b, _ := l.take(epoch, ticket{})
 	if len(b.items) != 1 || len(b.items[0].events) != 2 {
 		t.Fatalf("got %d items, want one of two events", len(b.items))
 	}
@@ -93,12 +93,12 @@ func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testin
 	if !strings.Contains(record, `"Name":"new"`) || !strings.Contains(record, `"City":"Bern"`) || strings.Contains(record, "old") {
 		t.Fatalf("merged record is %s", record)
 	}
-	if other, _ := l.take(epoch.Add(time.Hour), 0); other != nil {
+	if other, _ := l.take(epoch.Add(time.Hour), ticket{}); other != nil {
 		t.Fatal("the key is in flight, yet another batch has it")
 	}
 	l.giveBack(true, b.items...)
 	for _, want := range []uint64{1, 2, 3} {
-		b, _ := l.take(epoch.Add(time.Hour), 0)
+		b, _ := l.take(epoch.Add(time.Hour), ticket{})
 		if b == nil || len(b.items) != 1 || len(b.items[0].events) != 1 || b.items[0].events[0].ref.Sequence != want {
 			t.Fatalf("got %+v, want event %d alone", b, want)
 		}
@@ -134,13 +134,13 @@ func TestWhatMayStillBeCommittedIsRepeatedAsItWasUntilItsLeaseIsOver(t *testing.
 				queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=2")),
 				queued(4, epoch, change("Account", "a", mapping.Upsert, "Name=4")),
 			})
-			b, _ := l.take(epoch, 0)
+			b, _ := l.take(epoch, ticket{})
 			l.push([]*event{queued(5, epoch, change("Account", "a", mapping.Upsert, "Name=5"))})
 			l.giveBack(false, leased(b.items[0], true))
 			if tt.older {
 				l.push([]*event{queued(1, epoch, change("Account", "a", mapping.Upsert, "Name=1"))})
 			}
-			b, _ = l.take(epoch.Add(tt.after), 0)
+			b, _ = l.take(epoch.Add(tt.after), ticket{})
 			if it := b.items[0]; it.token != tt.token || len(it.events) != tt.events || it.inDoubt != (tt.token != 0) {
 				t.Fatalf("token %d, %d events, in doubt %v; want token %d, %d events", it.token, len(it.events), it.inDoubt, tt.token, tt.events)
 			}
@@ -155,9 +155,9 @@ func TestPartsOfARefusedRecordDoNotUseItsLease(t *testing.T) {
 		queued(1, epoch, change("Account", "a", mapping.Upsert, "Name=1")),
 		queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=2")),
 	})
-	b, _ := l.take(epoch, 0)
+	b, _ := l.take(epoch, ticket{})
 	l.giveBack(true, leased(b.items[0], true))
-	b, _ = l.take(epoch, 0)
+	b, _ = l.take(epoch, ticket{})
 	if it := b.items[0]; it.token != 0 || len(it.events) != 1 || it.events[0].ref.Sequence != 1 {
 		t.Fatalf("got %d events under token %d, want the first alone under none", len(it.events), it.token)
 	}
@@ -170,7 +170,7 @@ func TestKeysThatDifferInCaseNeverTravelTogether(t *testing.T) {
 		queued(1, epoch, change("Account", "abc", mapping.Upsert)),
 		queued(2, epoch, change("Account", "ABC", mapping.Upsert)),
 	})
-	b, _ := l.take(epoch, 0)
+	b, _ := l.take(epoch, ticket{})
 	if len(b.items) != 1 || len(b.items[0].events) != 1 {
 		t.Fatalf("got %d items", len(b.items))
 	}
@@ -183,7 +183,7 @@ func TestDeletesTravelTwentyFiveToACall(t *testing.T) {
 		l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprint(i), mapping.Delete))})
 	}
 	for _, want := range []int{25, 25, 10} {
-		if b, _ := l.take(epoch, 0); len(b.items) != want {
+		if b, _ := l.take(epoch, ticket{}); len(b.items) != want {
 			t.Fatalf("got %d deletes, want %d", len(b.items), want)
 		}
 	}
@@ -200,12 +200,14 @@ func TestLanesKeepTheirPromises(t *testing.T) {
 			Linger:     time.Second,
 		}
 		m := &laneModel{lanes: newLanes(limits), limits: limits, now: epoch, last: map[string]uint64{}, busy: map[string]bool{}}
+		m.routes = []*route{{Route: Route{Name: "ordered", Ordered: true}}, {Route: Route{Name: "free"}}}
 		t.Repeat(map[string]func(*rapid.T){
-			"push":   m.push,
-			"take":   m.take,
-			"finish": m.finish,
-			"return": m.giveBack,
-			"sleep":  func(*rapid.T) { m.now = m.now.Add(300 * time.Millisecond) },
+			"push":     m.push,
+			"take":     m.take,
+			"finish":   m.finish,
+			"return":   m.giveBack,
+			"withdraw": m.withdraw,
+			"sleep":    func(*rapid.T) { m.now = m.now.Add(300 * time.Millisecond) },
 		})
 		m.drain(t)
 	})
@@ -214,6 +216,7 @@ func TestLanesKeepTheirPromises(t *testing.T) {
 type laneModel struct {
 	lanes  *lanes
 	limits BatchLimits
+	routes []*route
 	now    time.Time
 	pushed uint64
 	left   int               // events pushed and not finished
@@ -232,19 +235,30 @@ func (m *laneModel) push(t *rapid.T) {
 		if op == mapping.Upsert {
 			c = change("Account", key, op, "Name="+rapid.StringMatching(`[a-z]{0,20}`).Draw(t, "name"))
 		}
-		events = append(events, queued(m.pushed, m.now, c))
+		ev := queued(m.pushed, m.now, c)
+		ev.route = rapid.SampledFrom(m.routes).Draw(t, "route")
+		events = append(events, ev)
 	}
 	m.left += len(events)
 	m.lanes.push(events)
 }
 
 func (m *laneModel) take(t *rapid.T) {
-	b, _ := m.lanes.take(m.now, rapid.IntRange(0, 8).Draw(t, "probe"))
+	m.takeWith(t, ticket{probe: rapid.IntRange(0, 8).Draw(t, "probe"), unordered: rapid.Bool().Draw(t, "unordered")})
+}
+
+func (m *laneModel) takeWith(t *rapid.T, leave ticket) {
+	b, _ := m.lanes.take(m.now, leave)
 	if b == nil {
 		return
 	}
 	size := 0
 	for _, it := range b.items {
+		for _, ev := range it.events {
+			if ev.route.Ordered != b.lane.ordered || ev.route.Ordered && leave.unordered {
+				t.Fatalf("event %d of mapping %s left in a lane that is ordered: %v, with %+v", ev.ref.Sequence, ev.route.Name, b.lane.ordered, leave)
+			}
+		}
 		if m.busy[it.queue.id] {
 			t.Fatalf("key %s is in two records at once", it.queue.id)
 		}
@@ -291,6 +305,21 @@ func (m *laneModel) giveBack(t *rapid.T) {
 	}
 }
 
+// withdraw takes everything of one mapping away that is not in a batch.
+func (m *laneModel) withdraw(t *rapid.T) {
+	r := rapid.SampledFrom(m.routes).Draw(t, "route")
+	gone := m.lanes.withdraw(r)
+	for _, ev := range gone {
+		if ev.route != r {
+			t.Fatalf("event %d of another mapping was withdrawn", ev.ref.Sequence)
+		}
+	}
+	m.left -= len(gone)
+	if again := m.lanes.withdraw(r); len(again) > 0 {
+		t.Fatalf("%d events were left behind", len(again))
+	}
+}
+
 func (m *laneModel) pick(t *rapid.T) *batch {
 	if len(m.out) == 0 {
 		return nil
@@ -313,7 +342,7 @@ func (m *laneModel) drain(t *rapid.T) {
 			}
 			m.lanes.finish(b.items...)
 		}
-		m.take(t)
+		m.takeWith(t, ticket{})
 		if len(m.out) == 0 {
 			break
 		}

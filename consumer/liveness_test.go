@@ -120,10 +120,11 @@ func TestVerdictsOfAStreamThatIsGoneDoNotHitItsSuccessor(t *testing.T) {
 			<-release
 		}
 	}})
+	r.start()
+	r.warm()
 	for i := range 3 {
 		r.publish("changes.account.x", fmt.Sprintf(`{"id":"OLD-%d","name":"n"}`, i))
 	}
-	r.start()
 	r.eventually("a call is under way", waiting.Load)
 	if err := r.js.DeleteStream(t.Context(), "CHANGES"); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func newMetrics() *metrics {
 			Help: "Claims that had to wait because somebody else was writing the record.",
 		}),
 	}
-	for _, reason := range Reasons() {
+	for _, reason := range append(probed(), ReasonDatabase) {
 		m.closed.WithLabelValues(string(reason), "").Set(0)
 	}
 	return m
@@ -65,12 +65,15 @@ func (m *metrics) register(reg prometheus.Registerer, c *Consumer) {
 	)
 }
 
-// touch creates a mapping's counters, so that rates are right from the first event on.
+// touch creates a mapping's metrics, so that rates are right from the first event on.
 func (m *metrics) touch(mapping string) {
 	for _, v := range Verdicts() {
 		if v != Hold {
 			m.events.WithLabelValues(mapping, string(v))
 		}
+	}
+	for _, reason := range []Reason{ReasonTripwire, ReasonOperator} {
+		m.closed.WithLabelValues(string(reason), mapping).Set(0)
 	}
 }
 
@@ -84,12 +87,12 @@ func (m *metrics) settled(o outcome, now time.Time) {
 	}
 }
 
-func (m *metrics) gate(reason Reason, closed bool) {
+func (m *metrics) gate(c Closure, closed bool) {
 	value := 0.0
 	if closed {
 		value = 1
 	}
-	m.closed.WithLabelValues(string(reason), "").Set(value)
+	m.closed.WithLabelValues(string(c.Reason), c.Mapping).Set(value)
 }
 
 // lagCollector reports what the watch has last read; a scrape makes no call.

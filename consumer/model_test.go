@@ -161,6 +161,9 @@ func (m *model) Lookup(context.Context, []deadletter.Ref) (map[deadletter.Ref]de
 // Recover has nothing to recover.
 func (m *model) Recover(context.Context, []deadletter.Ref) error { return nil }
 
+// Waiting knows of none.
+func (m *model) Waiting(context.Context, string, time.Time) (int, error) { return 0, nil }
+
 // Upsert writes records, now or late or never.
 func (m *model) Upsert(_ context.Context, req sfapi.Upsert) ([]sfapi.Result, error) {
 	return m.call(len(req.Records), func() {
@@ -301,7 +304,7 @@ func (m *model) deliver(at, to int) {
 // work carries one batch of an instance.
 func (m *model) work(i int) {
 	c := m.instances[i]
-	if b, _ := c.lanes.take(time.Now(), 0); b != nil {
+	if b, _ := c.lanes.take(time.Now(), ticket{}); b != nil {
 		c.deliver(m.ctx, b, func() {})
 	}
 	c.gate.open(Reasons()...)
@@ -312,20 +315,23 @@ func (m *model) instance() *Consumer {
 	for i, rule := range m.rules {
 		routes[i] = Route{Name: rule.Name(), Subject: "s." + rule.Name(), Object: "O", Rule: rule, Ordered: true}
 	}
+	const nested = 8 // a call of the model can make others, which no throttle may hold up
+	pipeline := resilience.New(resilience.Config{
+		MaxAttempts: 2, InitialDelay: time.Second, MaxDelay: time.Second, Timeout: time.Hour, MaxConcurrent: nested,
+		Breaker: resilience.Breaker{MinCalls: 1000},
+	}, resilience.Options{Rand: func() float64 { return .5 }})
 	c, err := New(Config{
 		Stream: "S", MaxInFlight: 100, MaxInFlightBytes: 1 << 20, MaxDeliveries: 1000, AckWait: modelAckWait, CallTimeout: modelTimeout,
 		Batch:      BatchLimits{MaxRecords: 3, MaxBytes: 1 << 20},
 		Redelivery: Redelivery{MaxAttempts: 1000, Delays: []time.Duration{time.Second}},
 	}, routes, Deps{
-		Caller: m, Ledger: m, DeadLetters: m, Log: zerolog.Nop(), Random: func() float64 { return .5 },
-		Pipeline: resilience.New(resilience.Config{
-			MaxAttempts: 2, InitialDelay: time.Second, MaxDelay: time.Second, Timeout: time.Hour,
-			Breaker: resilience.Breaker{MinCalls: 1000},
-		}, resilience.Options{Rand: func() float64 { return .5 }}),
+		Caller: m, Ledger: m, DeadLetters: m, Log: zerolog.Nop(), Random: func() float64 { return .5 }, Pipeline: pipeline,
 	})
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	c.throttle.resize = func(int) {}
+	pipeline.SetConcurrent(nested)
 	for _, r := range c.routes {
 		r.epoch = 1
 	}

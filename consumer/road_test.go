@@ -255,6 +255,16 @@ func (r *road) start(routes ...consumer.Route) (*consumer.Consumer, func()) {
 	return c, stop
 }
 
+// warm makes calls until several may be under way at a time.
+func (r *road) warm() {
+	r.t.Helper()
+	for i := range 3 {
+		key := fmt.Sprintf("WARM-%d", i)
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":%q,"name":"n"}`, key))
+		r.eventually("a call works", func() bool { return r.sf.record(key) != "" })
+	}
+}
+
 func (r *road) publish(subject, body string) uint64 {
 	r.t.Helper()
 	return r.publishMsg(&nats.Msg{Subject: subject, Data: []byte(body)})

@@ -25,20 +25,21 @@ func dead(ev *event, err error) outcome {
 }
 
 // settle acts on verdicts. What has to be remembered is committed first; only then is a message acked, naked or
-// terminated. If it cannot be committed before ctx ends nothing is settled, and the messages come again.
-func (c *Consumer) settle(ctx context.Context, outcomes []outcome) {
-	c.settleAt(ctx, outcomes, time.Now())
+// terminated. If it cannot be committed before ctx ends nothing is settled, and the messages come again. waiting, if not
+// nil, is called when the database makes it wait.
+func (c *Consumer) settle(ctx context.Context, outcomes []outcome, waiting func()) {
+	c.settleAt(ctx, outcomes, waiting, time.Now())
 }
 
 // settleAt settles with attempts of a certain time: recorded again with the same time they count once.
-func (c *Consumer) settleAt(ctx context.Context, outcomes []outcome, now time.Time) {
+func (c *Consumer) settleAt(ctx context.Context, outcomes []outcome, waiting func(), now time.Time) {
 	if len(outcomes) == 0 {
 		return
 	}
-	if err := c.commit(ctx, outcomes, now); err != nil {
+	if err := c.commit(ctx, outcomes, waiting, now); err != nil {
 		hit, missed := divide(outcomes, err)
 		c.letGo(ctx, err, hit)
-		c.settleAt(ctx, missed, now)
+		c.settleAt(ctx, missed, waiting, now)
 		return
 	}
 	for _, o := range outcomes {
@@ -50,6 +51,19 @@ func (c *Consumer) settleAt(ctx context.Context, outcomes []outcome, now time.Ti
 		c.release(o.event)
 	}
 	c.report(outcomes)
+	c.observe(outcomes, now)
+}
+
+// recorded says whether the database has to know of an outcome before the server may.
+func (o outcome) recorded() bool {
+	switch o.verdict {
+	case Retry, Dead:
+		return true
+	case Applied, Superseded, Skipped:
+		return o.event.attempts > 0
+	case Hold:
+	}
+	return false
 }
 
 // divide tells the events that Postgres refused from the outcomes that have nothing to do with it. An error that names none
@@ -82,25 +96,22 @@ func (c *Consumer) letGo(ctx context.Context, err error, events []*event) {
 }
 
 // commit writes what must outlive the message: failed attempts, dead letters, recoveries.
-func (c *Consumer) commit(ctx context.Context, outcomes []outcome, now time.Time) error {
+func (c *Consumer) commit(ctx context.Context, outcomes []outcome, waiting func(), now time.Time) error {
 	var failures []deadletter.Failure
 	var recovered []deadletter.Ref
 	for _, o := range outcomes {
-		switch o.verdict {
-		case Retry, Dead:
+		switch {
+		case !o.recorded():
+		case o.verdict == Retry, o.verdict == Dead:
 			failures = append(failures, o.event.failure(o.failure.attempt(now), o.verdict == Dead))
-		case Applied, Superseded, Skipped:
-			if o.event.attempts > 0 {
-				recovered = append(recovered, o.event.ref)
-			}
-		case Hold:
-			// Never an outcome: held items go back to their lanes.
+		default:
+			recovered = append(recovered, o.event.ref)
 		}
 	}
 	if len(failures) == 0 && len(recovered) == 0 {
 		return nil
 	}
-	return c.database.run(ctx, func(ctx context.Context) error {
+	return c.database.run(ctx, waiting, func(ctx context.Context) error {
 		if len(failures) > 0 {
 			if err := c.deps.DeadLetters.Record(ctx, failures); err != nil {
 				return err

@@ -5,6 +5,7 @@ type Status struct {
 	Stream   string          `json:"stream"`
 	Gate     []Closure       `json:"gate"` // empty: open
 	Breaker  string          `json:"breaker"`
+	Calls    int             `json:"calls"`     // that may be under way at a time now
 	InFlight int             `json:"in_flight"` // messages fetched and not settled
 	Waiting  int             `json:"waiting"`   // of these, changes that wait for a call
 	Mappings []MappingStatus `json:"mappings"`
@@ -27,6 +28,7 @@ func (c *Consumer) Status() Status {
 		Stream:   c.cfg.Stream,
 		Gate:     c.gate.closures(),
 		Breaker:  string(c.deps.Pipeline.State()),
+		Calls:    c.throttle.calls(),
 		InFlight: c.inFlight(),
 		Waiting:  waiting,
 		Unmapped: c.unmapped(),
@@ -43,6 +45,15 @@ func (c *Consumer) Status() Status {
 
 // Closures lists what keeps the gate closed; empty means that intake runs.
 func (c *Consumer) Closures() []Closure { return c.gate.closures() }
+
+// Flows says whether nothing keeps the gate closed for all mappings.
+func (c *Consumer) Flows() bool { return c.gate.flows(true) }
+
+// Stopped says whether a reason keeps the gate closed for all mappings.
+func (c *Consumer) Stopped(reason Reason) bool { return c.gate.stops(reason, "") }
+
+// Hurry lets the next probe leave at once, because the reason may be gone.
+func (c *Consumer) Hurry(reason Reason) { c.gate.hurry(reason) }
 
 func (c *Consumer) inFlight() int {
 	n := 0

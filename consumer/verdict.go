@@ -71,6 +71,7 @@ type failure struct {
 	text   string
 	tries  int           // at most this many attempts for this code; 0: Redelivery.MaxAttempts
 	after  time.Duration // Salesforce's Retry-After
+	limit  sfapi.Limit   // of the org, that it ran into
 	fields []string
 	reqID  string
 }
@@ -96,7 +97,7 @@ func failureOf(err error) failure {
 	case errors.As(err, &sf):
 		return failure{
 			class: sf.Kind, code: sf.Code, text: sf.Message, tries: sf.Tries, after: sf.After,
-			fields: sf.Fields, reqID: sf.RequestID,
+			limit: sf.Limit, fields: sf.Fields, reqID: sf.RequestID,
 		}
 	case errors.As(err, &classed):
 		return failure{class: sfapi.Class(classed.Class()), code: codeInternal, text: err.Error()}

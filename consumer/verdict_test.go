@@ -103,7 +103,8 @@ func TestReasonOfTellsPeopleWhatIsWrong(t *testing.T) {
 	}{
 		"refused login":                    {&sfapi.Error{Kind: sfapi.Auth, Code: "INVALID_CLIENT"}, ReasonAuth},
 		"session that no token cures":      {&sfapi.Error{Kind: sfapi.System, Code: "INVALID_SESSION_ID"}, ReasonAuth},
-		"daily quota":                      {&sfapi.Error{Kind: sfapi.System, Code: "REQUEST_LIMIT_EXCEEDED"}, ReasonQuota},
+		"daily quota":                      {&sfapi.Error{Kind: sfapi.System, Code: "REQUEST_LIMIT_EXCEEDED", Limit: sfapi.LimitDaily}, ReasonQuota},
+		"too many calls at a time":         {&sfapi.Error{Kind: sfapi.System, Code: "REQUEST_LIMIT_EXCEEDED", Limit: sfapi.LimitConcurrent}, ReasonBreaker},
 		"storage full":                     {&sfapi.Error{Kind: sfapi.System, Code: "STORAGE_LIMIT_EXCEEDED"}, ReasonMaintenance},
 		"503":                              {&sfapi.Error{Kind: sfapi.System, Code: "SERVER_UNAVAILABLE"}, ReasonBreaker},
 		"open breaker":                     {&resilience.Refused{}, ReasonBreaker},
@@ -112,8 +113,8 @@ func TestReasonOfTellsPeopleWhatIsWrong(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := reasonOf(failureOf(tt.err), tt.err); got != tt.want {
-				t.Fatalf("got %s, want %s", got, tt.want)
+			if got, why := reasonOf(failureOf(tt.err), tt.err); got != tt.want || why == "" {
+				t.Fatalf("got %s (%s), want %s", got, why, tt.want)
 			}
 		})
 	}

@@ -2,23 +2,56 @@ package consumer
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
-// watch reads the durable's state now and then: for the lag, and for where a deleted durable would have to go on.
+// watch reads the durable's state now and then, and when something calls for it: for the lag, for where a deleted durable
+// would have to go on, and for who has stopped the mapping.
 func (c *Consumer) watch(ctx context.Context, r *route) {
-	ticker := time.NewTicker(c.cfg.LagInterval)
-	defer ticker.Stop()
+	defer c.listen(r)()
 	for {
-		if err := c.look(ctx, r); err != nil && ctx.Err() == nil {
-			c.log.Debug().Err(err).Str("mapping", r.Name).Msg("the durable's state cannot be read")
+		err := c.look(ctx, r)
+		wait := min(c.cfg.LagInterval, c.untilNext(r))
+		if err != nil && ctx.Err() == nil {
+			c.log.Debug().Err(err).Str("mapping", r.Name).Msg("the durable's state cannot be read, or not be changed")
+			wait = min(c.cfg.LagInterval, retryPull)
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
+		if !await(ctx, wait, r.wake) {
 			return
 		}
 	}
+}
+
+// listen wakes the watch when the server says that somebody has paused or resumed the durable. Without it, for want of the
+// right to listen, the next look finds out.
+func (c *Consumer) listen(r *route) (end func()) {
+	subject := fmt.Sprintf("$JS.EVENT.ADVISORY.CONSUMER.PAUSE.%s.%s", c.cfg.Stream, DurableName(c.cfg.Durable, r.Name))
+	sub, err := c.deps.JetStream.Conn().Subscribe(subject, func(*nats.Msg) { r.nudge() })
+	if err != nil {
+		c.log.Debug().Err(err).Str("mapping", r.Name).Msg("the server's advisories about pauses cannot be heard")
+		return func() {}
+	}
+	return func() { _ = sub.Unsubscribe() }
+}
+
+// untilNext is how long until a stop ends or its probe is due. What is due already and cannot be done is looked at again.
+func (c *Consumer) untilNext(r *route) time.Duration {
+	next := forever
+	for _, closure := range c.gate.closures() {
+		if closure.Mapping != r.Name || closure.Until.IsZero() {
+			continue
+		}
+		if left := time.Until(closure.Until.Add(r.offset)); left > 0 {
+			next = min(next, left)
+		} else {
+			next = min(next, retryPull)
+		}
+	}
+	return next
 }
 
 func (c *Consumer) look(ctx context.Context, r *route) error {
@@ -34,10 +67,132 @@ func (c *Consumer) look(ctx context.Context, r *route) error {
 		return c.bind(ctx, r) // somebody made it anew, perhaps on a stream that is new too
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.epoch == epoch { // else this is the state of a stream that is gone
 		r.lag = info.NumPending + uint64(max(0, info.NumAckPending))
 		r.floor = info.AckFloor.Stream
+	}
+	r.mu.Unlock()
+	c.measure(ctx, r, info)
+	return c.attend(ctx, r, info)
+}
+
+// measure asks the database how many messages of the mapping wait to be tried again, over all instances, when they may be
+// what fills the durable.
+func (c *Consumer) measure(ctx context.Context, r *route, info *jetstream.ConsumerInfo) {
+	now, limit := time.Now(), c.cfg.MaxAckPending/ackPendingShare
+	if info.NumAckPending <= limit || r.tripwire.waiting(now) == 0 || !c.gate.flows(true) {
+		return
+	}
+	longest := time.Duration(0)
+	for _, delay := range c.cfg.Redelivery.Delays {
+		longest = max(longest, delay)
+	}
+	n, err := c.deps.DeadLetters.Waiting(ctx, r.Name, now.Add(-longest))
+	if err != nil {
+		return // the next statement that has to work will close the gate
+	}
+	if n > limit {
+		c.trip(r, fullOf(n, c.cfg.MaxAckPending))
+	}
+}
+
+// attend carries out what the route wants of its durable, renews pauses that stand for longer, and brings the gate to what
+// stands there.
+func (c *Consumer) attend(ctx context.Context, r *route, info *jetstream.ConsumerInfo) error {
+	s, err := c.fulfil(ctx, r, standingOf(info))
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if s.Operator.over(now) || c.resumedByHand(r, s, now) {
+		if s, err = mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, map[string]*Stop{operatorKey: nil}); err != nil {
+			return err
+		}
+	}
+	foreign := s.Operator == nil && s.Tripwire == nil && !s.Until.IsZero()
+	if !foreign && (s.Tripwire == nil || now.After(s.Tripwire.Trying)) {
+		if err := s.enforce(ctx, c.deps.JetStream, c.cfg.Stream); err != nil {
+			return err
+		}
+	}
+	r.paused = Standing{Operator: s.Operator, Until: s.Until}
+	c.show(r, s)
+	return c.tryAgain(ctx, r, s, now)
+}
+
+// fulfil carries out the route's wish.
+func (c *Consumer) fulfil(ctx context.Context, r *route, s Standing) (Standing, error) {
+	r.mu.Lock()
+	w := r.wish
+	r.mu.Unlock()
+	if w == (wish{}) {
+		return s, nil
+	}
+	stop := w.trip
+	if stop != nil && s.Tripwire != nil {
+		stop = s.Tripwire // another instance was first
+	}
+	s, err := mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, map[string]*Stop{tripwireKey: stop})
+	if err != nil {
+		return s, err
+	}
+	r.mu.Lock()
+	if r.wish == w {
+		r.wish = wish{}
+	}
+	r.mu.Unlock()
+	return s, nil
+}
+
+// resumedByHand says whether somebody has resumed with another tool what an operator had paused: the pause that we saw has
+// ended before its deadline.
+func (c *Consumer) resumedByHand(r *route, s Standing, now time.Time) bool {
+	seen := r.paused
+	return s.Operator != nil && s.Tripwire == nil && s.Until.IsZero() &&
+		seen.Operator != nil && seen.Operator.Since.Equal(s.Operator.Since) && seen.Until.After(now.Add(time.Second))
+}
+
+// show brings the gate to what stands at the durable.
+func (c *Consumer) show(r *route, s Standing) {
+	switch {
+	case s.Tripwire != nil:
+		c.stopTripped(r, s.Tripwire)
+	case c.gate.stops(ReasonTripwire, r.Name):
+		r.tripwire.reset()
+		c.gate.letGo(ReasonTripwire, r.Name)
+	}
+	switch {
+	case s.Operator != nil:
+		c.gate.stop(Closure{Reason: ReasonOperator, Mapping: r.Name, Since: s.Operator.Since, Until: s.Operator.Until, Why: s.Operator.sentence()})
+	case s.Tripwire == nil && !s.Until.IsZero():
+		c.gate.stop(Closure{Reason: ReasonOperator, Mapping: r.Name, Until: s.Until, Why: "its durable was paused with another tool"})
+	default:
+		c.gate.letGo(ReasonOperator, r.Name)
+	}
+}
+
+func (s *Stop) sentence() string {
+	text := "paused by " + s.By
+	if s.Why != "" {
+		text += ": " + s.Why
+	}
+	return text
+}
+
+// tryAgain lets intake fetch one event of a tripped mapping, if this instance is the one to do so.
+func (c *Consumer) tryAgain(ctx context.Context, r *route, s Standing, now time.Time) error {
+	if s.Tripwire == nil || s.Operator != nil || r.Tripwire.Probe <= 0 || now.Before(s.Tripwire.Probe.Add(r.offset)) || !c.gate.flows(r.Ordered) {
+		return nil
+	}
+	mine := *s.Tripwire
+	mine.Probe, mine.Trying = now.Add(r.Tripwire.Probe).UTC(), now.Add(2*pullWait).UTC()
+	if _, err := mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, map[string]*Stop{tripwireKey: &mine}); err != nil {
+		return err
+	}
+	c.stopTripped(r, &mine)
+	select {
+	case r.probes <- struct{}{}:
+	default:
 	}
 	return nil
 }

@@ -326,7 +326,7 @@ func printable(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// whoami names who discards, for the record.
+// whoami names who acts, for the record.
 func whoami() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username

@@ -35,6 +35,8 @@ type cli struct {
 	Check      checkCmd      `cmd:"" help:"Prove the configuration against the live stream, database and org."`
 	Map        mapCmd        `cmd:"" help:"Show what an event would become, without sending it."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database schema to the version of this binary."`
+	Pause      pauseCmd      `cmd:"" help:"Stop mappings on all instances; what is in flight is finished."`
+	Resume     resumeCmd     `cmd:"" help:"Let paused mappings go on, or a tripped one by its name."`
 	Status     statusCmd     `cmd:"" help:"Show what a running instance does."`
 	Deadletter deadletterCmd `cmd:"" help:"List, show, count, discard or export dead letters."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"penstock/consumer"
 	"penstock/internal/app"
 	"penstock/internal/app/config"
 )
@@ -86,9 +87,10 @@ func printStatus(out io.Writer, s app.Status) error {
 		fmt.Fprintf(out, "API calls today   %d of %d\n", s.API.Used, s.API.Allocation)
 	}
 	fmt.Fprintf(out, "stream            %s, NATS %s\n", s.Consumer.Stream, s.NATS)
-	fmt.Fprintf(out, "in flight         %d, %d of them waiting for a call; breaker %s\n", s.Consumer.InFlight, s.Consumer.Waiting, s.Consumer.Breaker)
+	fmt.Fprintf(out, "in flight         %d, %d of them waiting for a call; breaker %s, %d calls at a time\n",
+		s.Consumer.InFlight, s.Consumer.Waiting, s.Consumer.Breaker, s.Consumer.Calls)
 	for _, c := range s.Consumer.Gate {
-		fmt.Fprintf(out, "GATE CLOSED       %s since %s: %s\n", c.Reason, c.Since.Format(time.DateTime), c.Why)
+		fmt.Fprintf(out, "%-17s %s\n", "GATE CLOSED", closureLine(c))
 	}
 	for _, subject := range s.Consumer.Unmapped {
 		fmt.Fprintf(out, "not mapped        %s\n", subject)
@@ -99,4 +101,17 @@ func printStatus(out io.Writer, s app.Status) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\n", m.Name, m.Subject, m.Durable, m.Lag, m.InFlight)
 	}
 	return table.Flush()
+}
+
+// closureLine says what is stopped, why, since when and until when.
+func closureLine(c consumer.Closure) string {
+	line := string(c.Reason)
+	if c.Mapping != "" {
+		line += " (" + c.Mapping + ")"
+	}
+	line += " since " + c.Since.Local().Format(time.DateTime)
+	if !c.Until.IsZero() {
+		line += ", until or next try " + c.Until.Local().Format(time.DateTime)
+	}
+	return line + ": " + c.Why
 }

@@ -163,8 +163,9 @@ func (a *App) work(ctx context.Context) error {
 
 	tending, end := context.WithCancel(ctx)
 	var tended sync.WaitGroup
-	tended.Go(func() { org.refresh(tending, rules) })
+	tended.Go(func() { org.refresh(tending, rules, service.Flows) })
 	tended.Go(func() { a.prune(tending, book) })
+	tended.Go(func() { watchCredentials(tending, service, client) })
 	defer tended.Wait()
 	defer end()
 
@@ -191,15 +192,30 @@ func (a *App) prune(ctx context.Context, book *ledger.Ledger) {
 	})
 }
 
+// credentialsInterval is how often a file with a refused secret or key is looked at.
+const credentialsInterval = 2 * time.Second
+
+// watchCredentials lets the gate be probed at once when refused credentials have been mended in their file.
+func watchCredentials(ctx context.Context, service *consumer.Consumer, client *sfapi.Client) {
+	every(ctx, credentialsInterval, func() {
+		if service.Stopped(consumer.ReasonAuth) && client.FreshCredentials() {
+			service.Hurry(consumer.ReasonAuth)
+		}
+	})
+}
+
 func (a *App) newConsumer(pool *pgxpool.Pool, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule) (*consumer.Consumer, error) {
+	tell := newNotices(js.Conn(), a.instance, a.log)
 	return consumer.New(consumerConfig(a.cfg, a.instance), routes(rules), consumer.Deps{
 		JetStream:   js,
 		Caller:      client,
 		Ledger:      book,
 		DeadLetters: deadletter.New(pool, deadletter.Options{Log: a.log, Registerer: a.registry}),
-		Pipeline:    newPipeline(a.cfg, a.log, a.registry),
+		Pipeline:    newPipeline(a.cfg, a.log, a.registry, tell.breaker),
+		Quota:       client,
 		Log:         a.log,
 		Registerer:  a.registry,
+		Notice:      tell.gate,
 	})
 }
 
@@ -223,7 +239,7 @@ func (a *App) flush(conn *nats.Conn) {
 	}
 }
 
-func newPipeline(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer) *resilience.Pipeline {
+func newPipeline(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer, onState func(resilience.State)) *resilience.Pipeline {
 	r := cfg.Resilience
 	return resilience.New(resilience.Config{
 		MaxAttempts:  r.Retry.MaxAttempts,
@@ -239,5 +255,5 @@ func newPipeline(cfg *config.Config, log zerolog.Logger, reg prometheus.Register
 		Timeout:        cfg.Salesforce.Timeout,
 		MaxConcurrent:  cfg.Salesforce.MaxConcurrentCalls,
 		CallsPerSecond: cfg.Salesforce.CallsPerSecond,
-	}, resilience.Options{Log: log, Registerer: reg})
+	}, resilience.Options{Log: log, Registerer: reg, OnState: onState})
 }

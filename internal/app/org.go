@@ -51,10 +51,13 @@ func (o *org) learn(ctx context.Context, rules []rule) error {
 	return errors.Join(problems...)
 }
 
-// refresh learns what changes in the org while the service runs. What no longer fits is logged; the events themselves
-// show the rest.
-func (o *org) refresh(ctx context.Context, rules []rule) {
+// refresh learns what changes in the org while the service runs, but not while the gate is closed: it would spend calls. What
+// no longer fits is logged; the events themselves show the rest.
+func (o *org) refresh(ctx context.Context, rules []rule, flows func() bool) {
 	every(ctx, describeInterval, func() {
+		if !flows() {
+			return
+		}
 		if err := o.learn(ctx, rules); err != nil && ctx.Err() == nil {
 			o.log.Warn().Err(err).Msg("the org and the mappings no longer fit, or the org cannot be described")
 		}

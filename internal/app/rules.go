@@ -43,6 +43,10 @@ func routes(rules []rule) []consumer.Route {
 			Object:  r.config.Object,
 			Rule:    r.mapping,
 			Ordered: r.config.Ordering != mapping.Unordered,
+			Tripwire: consumer.Tripwire{
+				Share: r.config.Tripwire.Share, Window: r.config.Tripwire.Window, Probe: r.config.Tripwire.Probe,
+			},
+			Fingerprint: r.config.Fingerprint(),
 		}
 		switch r.config.Deliver.Policy {
 		case config.DeliverNew:
@@ -58,7 +62,7 @@ func routes(rules []rule) []consumer.Route {
 }
 
 func consumerConfig(cfg *config.Config, instance string) consumer.Config {
-	r := cfg.Resilience.Redelivery
+	r, breaker := cfg.Resilience.Redelivery, cfg.Resilience.Breaker
 	return consumer.Config{
 		Stream:           cfg.Source.Stream,
 		Durable:          cfg.Source.Durable,
@@ -75,6 +79,9 @@ func consumerConfig(cfg *config.Config, instance string) consumer.Config {
 		},
 		MaxCalls:        cfg.Salesforce.MaxConcurrentCalls,
 		CallTimeout:     cfg.Salesforce.Timeout,
+		OpenFor:         breaker.OpenFor,
+		MaxOpenFor:      breaker.MaxOpenFor,
+		DailyCallShare:  cfg.Salesforce.DailyCallShare,
 		Redelivery:      consumer.Redelivery{MaxAttempts: r.MaxAttempts, Delays: r.Delays},
 		ShutdownTimeout: cfg.ShutdownTimeout,
 	}
@@ -98,10 +105,11 @@ func newClient(cfg *config.Config, log zerolog.Logger, reg prometheus.Registerer
 			PrivateKeyFile:   string(sf.Auth.PrivateKeyFile),
 			Audience:         sf.Auth.Audience,
 		},
-		Timeout:       sf.Timeout,
-		Headers:       sfapi.Headers{AutoAssign: sf.Headers.AutoAssign, DuplicateRuleAllowSave: sf.Headers.DuplicateRuleAllowSave},
-		ErrorClasses:  sf.ErrorClasses,
-		MaxConcurrent: sf.MaxConcurrentCalls,
-		DescribeFor:   describeFor,
+		Timeout:          sf.Timeout,
+		MinLoginInterval: sf.Auth.RetryInterval,
+		Headers:          sfapi.Headers{AutoAssign: sf.Headers.AutoAssign, DuplicateRuleAllowSave: sf.Headers.DuplicateRuleAllowSave},
+		ErrorClasses:     sf.ErrorClasses,
+		MaxConcurrent:    sf.MaxConcurrentCalls,
+		DescribeFor:      describeFor,
 	}, sfapi.Options{Log: log, Registerer: reg, Now: time.Now})
 }

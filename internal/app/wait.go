@@ -89,13 +89,13 @@ func (p *phase) readiness() ops.Readiness {
 	p.mu.Lock()
 	name, conn, service := p.name, p.conn, p.service
 	p.mu.Unlock()
-	r := ops.Readiness{Gate: []string{}}
+	r := ops.Readiness{Gate: []ops.Closed{}}
 	if service == nil || name != "running" {
 		r.Reason = name
 		return r
 	}
 	for _, c := range service.Closures() {
-		r.Gate = append(r.Gate, string(c.Reason))
+		r.Gate = append(r.Gate, ops.Closed{Reason: string(c.Reason), Mapping: c.Mapping, Since: c.Since, Until: c.Until, Why: c.Why})
 	}
 	if r.Ready = conn.IsConnected(); !r.Ready {
 		r.Reason = "NATS is not connected"

@@ -27,7 +27,16 @@ import (
 type Readiness struct {
 	Ready  bool     `json:"ready"`
 	Reason string   `json:"reason,omitempty"` // why not, for people
-	Gate   []string `json:"gate"`             // reasons that keep intake stopped; empty: it runs
+	Gate   []Closed `json:"gate"`             // reasons that keep intake stopped; empty: it runs
+}
+
+// Closed is one reason that keeps intake stopped.
+type Closed struct {
+	Reason  string    `json:"reason"`
+	Mapping string    `json:"mapping,omitempty"` // the one that is stopped; empty: all
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until,omitzero"` // the next try, or the end; zero if somebody has to act
+	Why     string    `json:"why"`            // for people
 }
 
 // Options are the parts that the server reads from.

@@ -48,13 +48,13 @@ func get(t *testing.T, url string) (int, string) {
 
 func TestAClosedGateDoesNotMakeTheServiceUnready(t *testing.T) {
 	t.Parallel()
-	srv := server(t, ops.Readiness{Ready: true, Gate: []string{"breaker"}})
+	srv := server(t, ops.Readiness{Ready: true, Gate: []ops.Closed{{Reason: "breaker"}}})
 	code, body := get(t, srv.URL+"/readyz")
 	var got ops.Readiness
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
-	if code != http.StatusOK || len(got.Gate) != 1 || got.Gate[0] != "breaker" {
+	if code != http.StatusOK || len(got.Gate) != 1 || got.Gate[0].Reason != "breaker" {
 		t.Fatalf("answered %d %s", code, body)
 	}
 }

@@ -121,6 +121,8 @@ type Auth struct {
 	PrivateKeyFile File `yaml:"private_key_file"`
 	// Audience is the aud claim, for jwt_bearer: test.salesforce.com for a sandbox. Defaults to https://login.salesforce.com.
 	Audience string `yaml:"audience"`
+	// RetryInterval paces refused logins: five tries within it, then at most one in it, ever more rarely. Defaults to 60s.
+	RetryInterval time.Duration `yaml:"retry_interval" min:"1s" max:"1h"`
 }
 
 // Headers are settings of Salesforce that travel with each write.

@@ -143,7 +143,7 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 			LoginURL: NewURL("http://127.0.0.1:9000"), APIVersion: "68.0",
 			Auth: Auth{
 				Flow: JWTBearer, ClientID: "key", Username: "sync@acme.com", PrivateKeyFile: file("keys/server.key"),
-				Audience: "https://test.salesforce.com",
+				Audience: "https://test.salesforce.com", RetryInterval: 2 * time.Minute,
 			},
 			Timeout: 20 * time.Second, MaxConcurrentCalls: 3, CallsPerSecond: 2.5, DailyCallShare: 0.6,
 			Headers: Headers{AutoAssign: true, DuplicateRuleAllowSave: true},

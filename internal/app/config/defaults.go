@@ -21,7 +21,7 @@ func Default() *Config {
 		Replay: Replay{Stream: "PENSTOCK_REPLAY", Subject: "penstock.replay", Rate: 50, MaxReplays: 5},
 		Salesforce: Salesforce{
 			APIVersion:         "66.0",
-			Auth:               Auth{Flow: ClientCredentials, Audience: "https://login.salesforce.com"},
+			Auth:               Auth{Flow: ClientCredentials, Audience: "https://login.salesforce.com", RetryInterval: 60 * time.Second},
 			Timeout:            30 * time.Second,
 			MaxConcurrentCalls: 8,
 			DailyCallShare:     0.8,

@@ -109,7 +109,7 @@ func TestSuggestions(t *testing.T) {
 		"max_attempts":     "it belongs into resilience.retry or resilience.redelivery",
 		"soql":             "it belongs into queries[]",
 		"shutdown_timeout": "it belongs into the top level",
-		"frobnicate":       "known here are flow, client_id, client_secret, client_secret_file, username, private_key_file, audience",
+		"frobnicate":       "known here are flow, client_id, client_secret, client_secret_file, username, private_key_file, audience, retry_interval",
 	} {
 		if got := suggest(name, known); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,6 +31,14 @@ func (c *Config) Print(w io.Writer) error {
 		return fmt.Errorf("print configuration: %w", err)
 	}
 	return nil
+}
+
+// Fingerprint tells the configuration of a mapping from any other, defaults included.
+func (m *Mapping) Fingerprint() string {
+	var b strings.Builder
+	writeYAML(&b, outline(reflect.ValueOf(m).Elem()).([]pair), 0)
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:8])
 }
 
 // pair is a key and its value: []pair for an object, []any for a list, else a scalar that is YAML already.

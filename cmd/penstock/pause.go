@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"penstock/consumer"
+	"penstock/internal/app"
+	"penstock/internal/app/config"
+)
+
+type pauseCmd struct {
+	Mapping string `placeholder:"NAME" help:"Only this mapping; default all."`
+	For     string `placeholder:"DURATION" help:"For so long, for example 30m; default until resume."`
+	Reason  string `help:"Why; shown by status and by nats consumer info."`
+	JSON    bool   `help:"Print what stands as JSON."`
+}
+
+// Run pauses mappings on all instances.
+func (c *pauseCmd) Run(w *world) error {
+	cfg, err := w.load()
+	if err != nil {
+		return err
+	}
+	var duration time.Duration
+	if c.For != "" {
+		duration, err = config.ParseDuration(c.For)
+		if err != nil || duration <= 0 {
+			return usageError{fmt.Errorf("--for %q is no duration above zero, such as 30m", c.For)}
+		}
+	}
+	paused, err := app.Pause(w.ctx, cfg, c.Mapping, duration, whoami(), c.Reason)
+	return printPaused(w.out, c.JSON, paused, err)
+}
+
+type resumeCmd struct {
+	Mapping string `placeholder:"NAME" help:"Only this mapping; also lets it go if its tripwire has stopped it."`
+	JSON    bool   `help:"Print what stands as JSON."`
+}
+
+// Run resumes mappings on all instances.
+func (c *resumeCmd) Run(w *world) error {
+	cfg, err := w.load()
+	if err != nil {
+		return err
+	}
+	paused, err := app.Resume(w.ctx, cfg, c.Mapping)
+	return printPaused(w.out, c.JSON, paused, err)
+}
+
+// pausedLine is what stands at one mapping's durable, for JSON.
+type pausedLine struct {
+	Mapping string         `json:"mapping"`
+	Durable string         `json:"durable"`
+	State   string         `json:"state"` // running, paused or tripped
+	Pause   *consumer.Stop `json:"pause,omitempty"`
+	Trip    *consumer.Stop `json:"trip,omitempty"`
+}
+
+func lineOf(p app.Paused) pausedLine {
+	line := pausedLine{Mapping: p.Mapping, Durable: p.Durable, State: "running", Pause: p.Operator, Trip: p.Tripwire}
+	switch {
+	case p.Tripwire != nil:
+		line.State = "tripped"
+	case p.Operator != nil:
+		line.State = "paused"
+	}
+	return line
+}
+
+// printPaused shows what stands, also what was done before an error.
+func printPaused(out io.Writer, asJSON bool, paused []app.Paused, err error) error {
+	if _, unknown := errors.AsType[*app.UnknownMappingError](err); unknown {
+		err = usageError{err}
+	}
+	lines := make([]pausedLine, 0, len(paused))
+	for _, p := range paused {
+		lines = append(lines, lineOf(p))
+	}
+	if asJSON {
+		return errors.Join(writeJSON(out, lines), err)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, line := range lines {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", line.Mapping, line.State, line.sentence())
+	}
+	return errors.Join(table.Flush(), err)
+}
+
+func (l pausedLine) sentence() string {
+	switch {
+	case l.Trip != nil:
+		return "by its tripwire: " + l.Trip.Why + "; penstock resume --mapping " + l.Mapping + " lets it go"
+	case l.Pause == nil:
+		return ""
+	case l.Pause.Until.IsZero():
+		return "until penstock resume"
+	default:
+		return "until " + l.Pause.Until.Local().Format(time.DateTime)
+	}
+}
