@@ -40,6 +40,8 @@ type DeadLetters interface {
 	Lookup(ctx context.Context, refs []deadletter.Ref) (map[deadletter.Ref]deadletter.Standing, error)
 	Recover(ctx context.Context, refs []deadletter.Ref) error
 	Waiting(ctx context.Context, mapping string, since time.Time) (int, error)
+	Suspect(ctx context.Context, ref deadletter.Ref) error
+	Acquit(ctx context.Context, ref deadletter.Ref) error
 }
 
 // Route is one mapping and where its events come from.
@@ -109,7 +111,9 @@ type Consumer struct {
 	throttle *throttle
 	slots    *slots
 	database *database
-	random   func() float64
+
+	quarantine *quarantine
+	random     func() float64
 
 	calling   atomic.Int64             // batches on their way
 	quotaLow  atomic.Bool              // and operators have been told
@@ -140,6 +144,7 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 	c.gate = newGate(deps.Log, deps.Random, paces(cfg.OpenFor, cfg.MaxOpenFor), c.gateChanged)
 	c.throttle = newThrottle(cfg.MaxCalls, deps.Log, deps.Pipeline.SetConcurrent)
 	c.database = newDatabase(c.gate, deps.Log)
+	c.quarantine = newQuarantine(c)
 	for _, r := range routes {
 		c.routes = append(c.routes, c.newRoute(r))
 		c.metrics.touch(r.Name)
@@ -189,6 +194,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	var workers, intakes errgroup.Group
 	workers.Go(func() error { c.dispatch(work); return nil })
 	workers.Go(func() error { c.keepAlive(work); return nil })
+	workers.Go(func() error { c.quarantine.run(work); return nil })
 	intakes.Go(func() error { c.watchSubjects(ctx); return nil })
 	for _, r := range c.routes {
 		in := &intake{c: c, route: r}
@@ -301,6 +307,16 @@ func (r *route) keep(ev *event) bool {
 	return true
 }
 
+// await lets the end of an event be waited for.
+func (r *route) await(ev *event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ev.over = make(chan struct{})
+	if r.held[ev.ref.Sequence] != ev {
+		close(ev.over) // it has ended already
+	}
+}
+
 // strange says whether a message cannot be of the stream that we know: it stands before one that was stored earlier.
 func (r *route) strange(sequence uint64, stored time.Time) bool {
 	r.mu.Lock()
@@ -326,6 +342,9 @@ func (c *Consumer) release(events ...*event) {
 		held := r.held[ev.ref.Sequence] == ev
 		if held {
 			delete(r.held, ev.ref.Sequence)
+		}
+		if held && ev.over != nil {
+			close(ev.over)
 		}
 		r.mu.Unlock()
 		if held {

@@ -113,3 +113,97 @@ func TestAGateWithNothingToProbeWithOpens(t *testing.T) {
 		}
 	})
 }
+
+func TestAMappingThatIsStoppedStopsAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate()
+		tripped, other := &route{Route: Route{Name: "tripped", Ordered: true}, probes: make(chan struct{}, 1)}, &route{Route: Route{Name: "other", Ordered: true}}
+		g.stop(Closure{Reason: ReasonTripwire, Mapping: "tripped", Why: "INVALID_FIELD"})
+		if !g.flows(true) || g.stops(ReasonTripwire, "other") {
+			t.Fatal("one mapping's tripwire stops the others")
+		}
+		if _, err := g.wait(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		waited := make(chan bool)
+		go func() {
+			probe, _ := g.wait(t.Context(), tripped)
+			waited <- probe
+			probe, _ = g.wait(t.Context(), tripped)
+			waited <- probe
+		}()
+		synctest.Wait()
+		tripped.probes <- struct{}{}
+		if !<-waited {
+			t.Fatal("the mapping went on although it is stopped")
+		}
+		g.letGo(ReasonTripwire, "tripped")
+		if <-waited {
+			t.Fatal("a probe although the mapping is let go")
+		}
+	})
+}
+
+func TestWhatAsksNothingOfTheDatabaseGoesOnWithoutIt(t *testing.T) {
+	t.Parallel()
+	g := testGate()
+	g.shut(ReasonDatabase, "away", 0)
+	if _, err := g.wait(t.Context(), &route{Route: Route{Name: "free"}}); err != nil {
+		t.Fatal(err)
+	}
+	leave, err := g.pass(t.Context())
+	if err != nil || !leave.unordered || leave.probe != 0 {
+		t.Fatalf("%+v, %v", leave, err)
+	}
+	if g.flows(true) || !g.flows(false) {
+		t.Fatal("the database stops the wrong ones")
+	}
+}
+
+func TestTheQuotaStandsUntilItsOwnGoodNews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate() // the breaker opens for a minute
+		var slept []time.Duration
+		for range 4 {
+			start := time.Now()
+			g.shut(ReasonQuota, "80 of 100 are used", 0)
+			g.shut(ReasonBreaker, "503", 0)
+			if _, err := g.pass(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			slept = append(slept, time.Since(start))
+			g.endProbe()
+			g.reached(ReasonQuota) // the probe works, but the share is still reached
+			if g.stops(ReasonBreaker, "") || !g.stops(ReasonQuota, "") {
+				t.Fatalf("closed for %+v", g.closures())
+			}
+		}
+		for i, want := range []time.Duration{1, 2, 3, 3} {
+			if slept[i] != want*time.Minute {
+				t.Fatalf("probes after %v, want 1, 2, 3, 3 minutes", slept)
+			}
+		}
+		g.reached()
+		if !g.flows(true) {
+			t.Fatal("the quota stands although it has fallen")
+		}
+	})
+}
+
+func TestAProbeCanBeHurried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate()
+		g.shut(ReasonAuth, "invalid_client", 10*time.Minute)
+		start := time.Now()
+		go func() {
+			time.Sleep(time.Second)
+			g.hurry(ReasonAuth) // the secret was mended
+		}()
+		if _, err := g.pass(t.Context()); err != nil || time.Since(start) != time.Second {
+			t.Fatalf("probe after %v, %v", time.Since(start), err)
+		}
+	})
+}

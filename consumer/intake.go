@@ -177,7 +177,9 @@ func parted(events []*event) (fresh, known []*event) {
 
 // take queues events, or settles those that need no call.
 func (in *intake) take(ctx context.Context, events []*event) {
-	ready, outcomes := in.c.prepare(in.c.recall(ctx, events))
+	events, suspects := in.c.divideSuspects(in.c.recall(ctx, events))
+	in.c.quarantine.add(suspects)
+	ready, outcomes := in.c.prepare(events)
 	in.c.lanes.push(ready)
 	if in.c.gate.stops(ReasonTripwire, in.route.Name) && !in.probing {
 		in.c.giveBack(in.c.lanes.withdraw(in.route)) // it has tripped since
@@ -232,7 +234,7 @@ func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 	open := events[:0]
 	for _, ev := range events {
 		standing := past[ev.ref]
-		ev.attempts = standing.Attempts
+		ev.attempts, ev.suspect = standing.Attempts, standing.Suspect
 		if buried(standing.State) {
 			c.bury(ev)
 			continue
@@ -240,6 +242,18 @@ func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 		open = append(open, ev)
 	}
 	return open
+}
+
+// divideSuspects tells those apart that may end the process.
+func (c *Consumer) divideSuspects(events []*event) (others, suspects []*event) {
+	for _, ev := range events {
+		if c.quarantine.suspicious(ev) {
+			suspects = append(suspects, ev)
+		} else {
+			others = append(others, ev)
+		}
+	}
+	return others, suspects
 }
 
 // buried says whether a letter has taken over the event, so that the message is done.
@@ -250,11 +264,6 @@ func buried(s deadletter.State) bool {
 // prepare maps events: those that become changes, and the outcomes of those that do not.
 func (c *Consumer) prepare(events []*event) (ready []*event, outcomes []outcome) {
 	for _, ev := range events {
-		if ev.deliveries > uint64(c.cfg.MaxDeliveries+ev.attempts) {
-			outcomes = append(outcomes, dead(ev, refuse(codeCrashLoop,
-				"delivered %d times without a verdict: it is presumed to end the process, or an instance was killed that often", ev.deliveries)))
-			continue
-		}
 		switch err := c.mapped(ev); {
 		case err != nil:
 			outcomes = append(outcomes, dead(ev, err))

@@ -164,6 +164,12 @@ func (m *model) Recover(context.Context, []deadletter.Ref) error { return nil }
 // Waiting knows of none.
 func (m *model) Waiting(context.Context, string, time.Time) (int, error) { return 0, nil }
 
+// Suspect suspects nobody.
+func (m *model) Suspect(context.Context, deadletter.Ref) error { return nil }
+
+// Acquit has nobody to acquit.
+func (m *model) Acquit(context.Context, deadletter.Ref) error { return nil }
+
 // Upsert writes records, now or late or never.
 func (m *model) Upsert(_ context.Context, req sfapi.Upsert) ([]sfapi.Result, error) {
 	return m.call(len(req.Records), func() {

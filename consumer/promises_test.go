@@ -374,20 +374,35 @@ func TestAnEventWhoseLetterIsCommittedIsNotWorkedOnAgain(t *testing.T) {
 	}
 }
 
-func TestAMessageThatKillsEveryInstanceEndsUpInALetter(t *testing.T) {
+// deliver lets the server deliver n messages so many times without a verdict.
+func (r *road) deliver(cons jetstream.Consumer, n, times int) {
+	r.t.Helper()
+	for range times {
+		batch, err := cons.Fetch(n)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for msg := range batch.Messages() {
+			if err := msg.Nak(); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestAMessageThatEndedTheProcessWhichWorkedOnItAloneEndsUpInALetter(t *testing.T) {
 	t.Parallel()
 	r := newRoad(t, &salesforce{})
 	r.cfg.MaxDeliveries = 3
 	seq := r.publish("changes.account.x", `{"id":"A","name":"n"}`)
-	cons := r.durable()
-	for range 3 {
-		msg, err := cons.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := msg.Nak(); err != nil { // as if the instance had died
-			t.Fatal(err)
-		}
+	r.deliver(r.durable(), 1, 3)
+	stream, err := r.js.Stream(t.Context(), "CHANGES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := deadletter.Ref{Stream: "CHANGES", Epoch: stream.CachedInfo().Created.UnixNano(), Sequence: seq, Mapping: "accounts"}
+	if err := deadletter.New(r.pool, deadletter.Options{}).Suspect(t.Context(), ref); err != nil { // as the process did that it killed
+		t.Fatal(err)
 	}
 	r.start()
 	r.drained("penstock-accounts")
@@ -397,6 +412,48 @@ func TestAMessageThatKillsEveryInstanceEndsUpInALetter(t *testing.T) {
 	if l := r.letters()[seq]; l.Code != "CRASH_LOOP" || l.State != deadletter.Dead {
 		t.Fatalf("letter %+v", l)
 	}
+}
+
+// Graceful stops, lost connections and the crashes of others are deliveries without a verdict, too.
+func TestMessagesThatWereDeliveredOftenForNoFaultOfTheirsAreApplied(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	r.cfg.MaxDeliveries = 6
+	for i := range 40 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	r.deliver(r.durable(), 40, 4) // the fifth delivery is under suspicion: in groups of two
+	r.start()
+	r.drained("penstock-accounts")
+	calls, written := r.sf.count()
+	if letters := r.letters(); written != 40 || len(letters) != 0 {
+		t.Fatalf("%d of 40 are applied, letters %+v", written, letters)
+	}
+	if calls != 20 {
+		t.Errorf("%d calls, want 20 groups of two", calls)
+	}
+}
+
+func TestASuspectThatIsHarmlessIsAcquitted(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	r.cfg.MaxDeliveries = 3
+	for i := range 5 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
+	}
+	r.deliver(r.durable(), 5, 9)
+	r.start()
+	r.drained("penstock-accounts")
+	if calls, written := r.sf.count(); written != 5 || calls != 5 {
+		t.Fatalf("%d applied with %d calls, want each alone", written, calls)
+	}
+	r.eventually("nothing is suspected any more", func() bool {
+		var left int
+		if err := r.pool.QueryRow(t.Context(), "select count(*) from penstock.suspects").Scan(&left); err != nil {
+			t.Fatal(err)
+		}
+		return left == 0
+	})
 }
 
 func TestWithoutOrderingTheLedgerIsNotAsked(t *testing.T) {

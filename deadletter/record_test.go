@@ -200,7 +200,7 @@ func TestStreamMadeAnewDoesNotInheritTheDeadOfTheOldOne(t *testing.T) {
 	}
 	record(t, s, young)
 	known, err = s.Lookup(t.Context(), []Ref{old.Ref, young.Ref})
-	want := map[Ref]Standing{old.Ref: {Dead, 1}, young.Ref: {Retrying, 1}}
+	want := map[Ref]Standing{old.Ref: {State: Dead, Attempts: 1}, young.Ref: {State: Retrying, Attempts: 1}}
 	if err != nil || !cmp.Equal(want, known) {
 		t.Errorf("got %v, %v; want %v", known, err, want)
 	}
@@ -359,7 +359,7 @@ func TestRefusedFailureIsNamedAndTheOthersAreStored(t *testing.T) {
 		t.Errorf("the error should tell the SQLSTATE and no value: %s", text)
 	}
 	known, err := s.Lookup(t.Context(), []Ref{ref(1), bad.Ref, ref(3), worse.Ref})
-	if want := map[Ref]Standing{ref(1): {Retrying, 1}, ref(3): {Retrying, 1}}; err != nil || !cmp.Equal(want, known) {
+	if want := map[Ref]Standing{ref(1): {State: Retrying, Attempts: 1}, ref(3): {State: Retrying, Attempts: 1}}; err != nil || !cmp.Equal(want, known) {
 		t.Errorf("stored: %v, %v; want %v", known, err, want)
 	}
 }

@@ -51,7 +51,7 @@ func New(pool *pgxpool.Pool, opts Options) *Store {
 	return s
 }
 
-// Lookup answers what is known of the events, in one query. Events without a letter are not in the answer.
+// Lookup answers what is known of the events, in one query. Events of which nothing is known are not in the answer.
 func (s *Store) Lookup(ctx context.Context, refs []Ref) (map[Ref]Standing, error) {
 	if len(refs) == 0 {
 		return map[Ref]Standing{}, nil
@@ -60,17 +60,21 @@ func (s *Store) Lookup(ctx context.Context, refs []Ref) (map[Ref]Standing, error
 		Ref
 		State    State `db:"state"`
 		Attempts int   `db:"attempts"`
+		Suspect  bool  `db:"suspect"`
 	}
 	lines, err := collect(ctx, s, "lookup", pgx.RowToStructByName[line], `
-		select l.stream, l.stream_epoch, l.stream_seq, l.mapping, l.state, l.attempts
+		select r.stream, r.stream_epoch, r.stream_seq, r.mapping,
+			coalesce(l.state, '') as state, coalesce(l.attempts, 0) as attempts, s.since is not null as suspect
 		from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) as r (stream, stream_epoch, stream_seq, mapping)
-		join penstock.dead_letters l using (stream, stream_epoch, stream_seq, mapping)`, refColumns(refs)...)
+		left join penstock.dead_letters l using (stream, stream_epoch, stream_seq, mapping)
+		left join penstock.suspects s using (stream, stream_epoch, stream_seq, mapping)
+		where l.id is not null or s.since is not null`, refColumns(refs)...)
 	if err != nil {
 		return nil, err
 	}
 	known := make(map[Ref]Standing, len(lines))
 	for _, l := range lines {
-		known[l.Ref] = Standing{State: l.State, Attempts: l.Attempts}
+		known[l.Ref] = Standing{State: l.State, Attempts: l.Attempts, Suspect: l.Suspect}
 	}
 	return known, nil
 }
