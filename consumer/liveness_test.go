@@ -21,7 +21,7 @@ func outage() error { return &sfapi.Error{Kind: sfapi.System, Code: "SERVER_UNAV
 
 func TestAProbeThatMeetsADataErrorOpensTheGate(t *testing.T) {
 	t.Parallel()
-	end := time.Now().Add(1500 * time.Millisecond)
+	var end time.Time // of the outage
 	r := newRoad(t, &salesforce{answer: func(_ int, keys []string) error {
 		if time.Now().Before(end) {
 			return outage()
@@ -34,6 +34,7 @@ func TestAProbeThatMeetsADataErrorOpensTheGate(t *testing.T) {
 	for i := range 100 {
 		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
 	}
+	end = time.Now().Add(1500 * time.Millisecond)
 	r.start()
 	r.drained("penstock-accounts")
 	if calls, written := r.sf.count(); written != 99 || calls > 60 {
@@ -43,7 +44,7 @@ func TestAProbeThatMeetsADataErrorOpensTheGate(t *testing.T) {
 
 func TestIntakeGoesOnWhenTheLastHeldEventHasDied(t *testing.T) {
 	t.Parallel()
-	end := time.Now().Add(time.Second)
+	var end time.Time // of the outage
 	r := newRoad(t, &salesforce{answer: func(_ int, keys []string) error {
 		switch {
 		case time.Now().Before(end):
@@ -54,6 +55,7 @@ func TestIntakeGoesOnWhenTheLastHeldEventHasDied(t *testing.T) {
 		return nil
 	}})
 	r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	end = time.Now().Add(time.Second)
 	c, _ := r.start()
 	r.eventually("the gate closes", func() bool { return len(c.Closures()) > 0 })
 	r.eventually("the event dies", func() bool { return len(r.letters()) == 1 })
