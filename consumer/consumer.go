@@ -262,6 +262,15 @@ func (c *Consumer) giveBack(events []*event) (given int) {
 	return given
 }
 
+// sendBack returns events of a mapping that is stopped. They come back after a while: the server may not have heard of the
+// stop yet, and would deliver them again to a request that is still open.
+func (c *Consumer) sendBack(events []*event) {
+	for _, ev := range events {
+		_ = ev.receipt.NakWithDelay(pullWait)
+		c.release(ev)
+	}
+}
+
 // route is a Route at work.
 type route struct {
 	Route

@@ -22,6 +22,7 @@ type gate struct {
 	mu      sync.Mutex
 	closed  map[cause]*Closure
 	tries   map[Reason]int // pauses since Salesforce last showed that the reason is gone
+	unlucky int            // pauses since Salesforce last answered as it should
 	probing bool           // a probe is under way
 	answers uint64         // calls that Salesforce has answered as it should
 	changed chan struct{}
@@ -111,6 +112,7 @@ func (g *gate) pause(reason Reason, p pace) time.Duration {
 		whole = min(2*whole, p.longest)
 	}
 	g.tries[reason]++
+	g.unlucky++
 	return whole/2 + time.Duration(g.random()*float64(whole/2))
 }
 
@@ -148,6 +150,7 @@ func (g *gate) reached(still ...Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answers++
+	g.unlucky = 0
 	for reason := range g.paces {
 		if !slices.Contains(still, reason) {
 			delete(g.tries, reason)
@@ -250,7 +253,7 @@ func (g *gate) admit(now time.Time) (t ticket, sleep time.Duration, changed <-ch
 		if c == nil {
 			continue
 		}
-		t.probe = max(t.probe, g.tries[reason], 1)
+		t.probe = max(g.unlucky, 1)
 		if c.Until.After(until) {
 			until = c.Until
 		}

@@ -170,8 +170,12 @@ func TestTheQuotaStandsUntilItsOwnGoodNews(t *testing.T) {
 			start := time.Now()
 			g.shut(ReasonQuota, "80 of 100 are used", 0)
 			g.shut(ReasonBreaker, "503", 0)
-			if _, err := g.pass(t.Context()); err != nil {
+			leave, err := g.pass(t.Context())
+			if err != nil {
 				t.Fatal(err)
+			}
+			if leave.probe > 2 { // one for each reason: what shrinks probes is failure, and these work
+				t.Fatalf("probe %d, though the last one worked", leave.probe)
 			}
 			slept = append(slept, time.Since(start))
 			g.endProbe()

@@ -150,7 +150,7 @@ func (in *intake) accept(ctx context.Context, chunk []*nats.Msg) int {
 	}
 	held := len(events)
 	if in.c.gate.stops(ReasonTripwire, in.route.Name) && !in.probing {
-		in.c.giveBack(events) // they were on their way when it tripped
+		in.c.sendBack(events) // they were on their way when it tripped
 		return held
 	}
 	fresh, known := parted(events)
@@ -182,7 +182,7 @@ func (in *intake) take(ctx context.Context, events []*event) {
 	ready, outcomes := in.c.prepare(events)
 	in.c.lanes.push(ready)
 	if in.c.gate.stops(ReasonTripwire, in.route.Name) && !in.probing {
-		in.c.giveBack(in.c.lanes.withdraw(in.route)) // it has tripped since
+		in.c.sendBack(in.c.lanes.withdraw(in.route)) // it has tripped since
 	}
 	if in.route.Ordered || len(outcomes) == 0 {
 		in.c.settle(ctx, outcomes, nil)

@@ -140,7 +140,7 @@ func (c *Consumer) stopTripped(r *route, stop *Stop) {
 	c.gate.stop(closure)
 	if !known {
 		c.tell(NoticeTripwire, closure)
-		c.giveBack(c.lanes.withdraw(r))
+		c.sendBack(c.lanes.withdraw(r))
 	}
 }
 

@@ -111,12 +111,13 @@ func (c *Consumer) attend(ctx context.Context, r *route, info *jetstream.Consume
 	}
 	foreign := s.Operator == nil && s.Tripwire == nil && !s.Until.IsZero()
 	if !foreign && (s.Tripwire == nil || now.After(s.Tripwire.Trying)) {
-		if err := s.enforce(ctx, c.deps.JetStream, c.cfg.Stream); err != nil {
-			return err
-		}
+		err = s.enforce(ctx, c.deps.JetStream, c.cfg.Stream)
+	}
+	c.show(r, s) // what stands counts here, also if the server cannot be told
+	if err != nil {
+		return err
 	}
 	r.paused = Standing{Operator: s.Operator, Until: s.Until}
-	c.show(r, s)
 	return c.tryAgain(ctx, r, s, now)
 }
 

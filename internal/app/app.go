@@ -153,7 +153,8 @@ func (a *App) work(ctx context.Context) error {
 	}
 
 	book := ledger.New(pool, ledger.Options{Owner: a.instance, Lease: a.cfg.Ledger.Lease, Retention: a.cfg.Ledger.Retention})
-	service, err := a.newConsumer(pool, book, js, client, rules)
+	tell := newNotices(conn, a.instance, a.log)
+	service, err := a.newConsumer(pool, book, js, client, rules, tell)
 	if err != nil {
 		return err
 	}
@@ -166,6 +167,7 @@ func (a *App) work(ctx context.Context) error {
 	tended.Go(func() { org.refresh(tending, rules, service.Flows) })
 	tended.Go(func() { a.prune(tending, book) })
 	tended.Go(func() { watchCredentials(tending, service, client) })
+	tended.Go(func() { tell.run(tending) })
 	defer tended.Wait()
 	defer end()
 
@@ -204,8 +206,9 @@ func watchCredentials(ctx context.Context, service *consumer.Consumer, client *s
 	})
 }
 
-func (a *App) newConsumer(pool *pgxpool.Pool, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule) (*consumer.Consumer, error) {
-	tell := newNotices(js.Conn(), a.instance, a.log)
+func (a *App) newConsumer(
+	pool *pgxpool.Pool, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule, tell *notices,
+) (*consumer.Consumer, error) {
 	return consumer.New(consumerConfig(a.cfg, a.instance), routes(rules), consumer.Deps{
 		JetStream:   js,
 		Caller:      client,

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -31,15 +32,31 @@ type notices struct {
 	conn     *nats.Conn
 	instance string
 	log      zerolog.Logger
+	queue    chan Notice
 }
 
+// maxNotices is how many may wait to be published; more are dropped.
+const maxNotices = 100
+
 func newNotices(conn *nats.Conn, instance string, log zerolog.Logger) *notices {
-	return &notices{conn: conn, instance: instance, log: log}
+	return &notices{conn: conn, instance: instance, log: log, queue: make(chan Notice, maxNotices)}
+}
+
+// run publishes until ctx ends.
+func (n *notices) run(ctx context.Context) {
+	for {
+		select {
+		case notice := <-n.queue:
+			n.publish(notice)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // gate publishes what the consumer tells.
 func (n *notices) gate(kind consumer.NoticeKind, c consumer.Closure) {
-	n.publish(Notice{
+	n.add(Notice{
 		Kind: string(kind), Reason: string(c.Reason), Mapping: c.Mapping, Since: c.Since, Until: c.Until, Why: c.Why,
 	})
 }
@@ -48,15 +65,24 @@ func (n *notices) gate(kind consumer.NoticeKind, c consumer.Closure) {
 func (n *notices) breaker(state resilience.State) {
 	switch state {
 	case resilience.Open:
-		n.publish(Notice{Kind: "breaker_open"})
+		n.add(Notice{Kind: "breaker_open"})
 	case resilience.Closed:
-		n.publish(Notice{Kind: "breaker_closed"})
+		n.add(Notice{Kind: "breaker_closed"})
 	case resilience.HalfOpen:
 	}
 }
 
-func (n *notices) publish(notice Notice) {
+// add queues a notice. Whoever tells of something must not wait for NATS.
+func (n *notices) add(notice Notice) {
 	notice.Instance, notice.At = n.instance, time.Now().UTC()
+	select {
+	case n.queue <- notice:
+	default:
+		n.log.Debug().Str("kind", notice.Kind).Msg("too many notices wait, one is dropped")
+	}
+}
+
+func (n *notices) publish(notice Notice) {
 	body, err := json.Marshal(notice)
 	if err == nil && n.conn.IsConnected() { // else it would come late, from the buffer of a lost connection
 		err = n.conn.Publish(noticeSubject+notice.Kind, body)
