@@ -20,7 +20,7 @@ type database struct {
 func newDatabase(g *gate, log zerolog.Logger) *database {
 	retry := retrypolicy.NewBuilder[any]().
 		WithMaxAttempts(-1).
-		WithBackoff(200*time.Millisecond, 15*time.Second).
+		WithBackoff(200*time.Millisecond, 3*time.Second).
 		WithJitterFactor(.2).
 		HandleIf(func(_ any, err error) bool { return unavailable(err) }).
 		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
