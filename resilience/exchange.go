@@ -34,6 +34,7 @@ type exchange struct {
 	p       *Pipeline
 	call    Call
 	waiting func(time.Duration)
+	limit   int // of attempts
 
 	at       place
 	attempts int   // calls made
@@ -53,7 +54,7 @@ func (x *exchange) policies() []failsafe.Policy[error] {
 // retry decides after each attempt. The order of the questions matters: tokens are taken last, for a retry that will be.
 func (x *exchange) retry() failsafe.Policy[error] {
 	return retrypolicy.NewBuilder[error]().
-		WithMaxAttempts(x.p.cfg.MaxAttempts).
+		WithMaxAttempts(x.limit).
 		ReturnLastFailure().
 		HandleIf(func(error, error) bool { return x.wantsRetry() }).
 		AbortIf(func(error, error) bool { return !x.mayRetry() }).
@@ -107,7 +108,7 @@ func (x *exchange) wantsRetry() bool {
 // mayRetry tells whether there will be another attempt.
 func (x *exchange) mayRetry() bool {
 	switch {
-	case x.attempts >= x.p.cfg.MaxAttempts:
+	case x.attempts >= x.limit:
 		x.p.metrics.retries[retryExhausted].Inc()
 		return false
 	case retryAfter(x.cause()) > x.p.cfg.MaxWait:

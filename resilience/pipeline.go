@@ -60,7 +60,15 @@ func New(cfg Config, opts Options) *Pipeline {
 //
 // waiting, if not nil, is called before each retry delay, so that the caller can let go of what it holds meanwhile.
 func (p *Pipeline) Do(ctx context.Context, call Call, waiting func(time.Duration)) error {
-	x := &exchange{p: p, call: call, waiting: waiting}
+	return p.run(ctx, &exchange{p: p, call: call, waiting: waiting, limit: p.cfg.MaxAttempts})
+}
+
+// Try makes the call like Do, but only once: to find out whether the service is well again.
+func (p *Pipeline) Try(ctx context.Context, call Call) error {
+	return p.run(ctx, &exchange{p: p, call: call, limit: 1})
+}
+
+func (p *Pipeline) run(ctx context.Context, x *exchange) error {
 	if ctx.Err() == nil { // the policies would make one attempt all the same
 		// The error is read from x: what the policies return may be their own, in place of the call's.
 		_, _ = failsafe.With(x.policies()...).WithContext(ctx).GetWithExecution(x.attempt)
