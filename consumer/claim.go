@@ -31,7 +31,7 @@ func (d *delivery) claim(ctx context.Context, items []*item) ([]*item, error) {
 		claims[i].Token = cmp.Or(claims[i].Token, token)
 	}
 	var grants []ledger.Grant
-	err := d.c.database.run(ctx, d.free, func(ctx context.Context) (err error) {
+	err := d.c.database.run(ctx, d.yield, func(ctx context.Context) (err error) {
 		grants, err = d.c.deps.Ledger.Claim(ctx, claims)
 		return err
 	})

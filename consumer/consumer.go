@@ -40,8 +40,8 @@ type DeadLetters interface {
 	Lookup(ctx context.Context, refs []deadletter.Ref) (map[deadletter.Ref]deadletter.Standing, error)
 	Recover(ctx context.Context, refs []deadletter.Ref) error
 	Waiting(ctx context.Context, mapping string, since time.Time) (int, error)
-	Suspect(ctx context.Context, ref deadletter.Ref) error
-	Acquit(ctx context.Context, ref deadletter.Ref) error
+	Suspect(ctx context.Context, refs []deadletter.Ref) error
+	Acquit(ctx context.Context, refs []deadletter.Ref) error
 }
 
 // Route is one mapping and where its events come from.
@@ -111,9 +111,7 @@ type Consumer struct {
 	throttle *throttle
 	slots    *slots
 	database *database
-
-	quarantine *quarantine
-	random     func() float64
+	random   func() float64
 
 	calling   atomic.Int64             // batches on their way
 	quotaLow  atomic.Bool              // and operators have been told
@@ -144,7 +142,6 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 	c.gate = newGate(deps.Log, deps.Random, paces(cfg.OpenFor, cfg.MaxOpenFor), c.gateChanged)
 	c.throttle = newThrottle(cfg.MaxCalls, deps.Log, deps.Pipeline.SetConcurrent)
 	c.database = newDatabase(c.gate, deps.Log)
-	c.quarantine = newQuarantine(c)
 	for _, r := range routes {
 		c.routes = append(c.routes, c.newRoute(r))
 		c.metrics.touch(r.Name)
@@ -157,14 +154,17 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 
 func (c *Consumer) newRoute(r Route) *route {
 	const most = 5 * time.Second
-	return &route{
+	made := &route{
 		Route: r, share: c.slots.newShare(), held: make(map[uint64]*event),
 		shape:    ledger.NewShape(r.Rule.Object(), r.Rule.ExternalID(), r.Rule.Covers()),
 		tripwire: newTripwire(r.Tripwire),
+		most:     c.cfg.MaxAckPending,
 		offset:   time.Duration(c.random() * float64(min(r.Tripwire.Probe/10, most))),
 		wake:     make(chan struct{}, 1),
 		probes:   make(chan struct{}, 1),
 	}
+	made.quarantine = newQuarantine(c, made)
+	return made
 }
 
 // Bind connects every mapping to its durable and creates the durables that are missing. It may be called again after an
@@ -194,7 +194,6 @@ func (c *Consumer) Run(ctx context.Context) error {
 	var workers, intakes errgroup.Group
 	workers.Go(func() error { c.dispatch(work); return nil })
 	workers.Go(func() error { c.keepAlive(work); return nil })
-	workers.Go(func() error { c.quarantine.run(work); return nil })
 	intakes.Go(func() error { c.watchSubjects(ctx); return nil })
 	for _, r := range c.routes {
 		in := &intake{c: c, route: r}
@@ -203,6 +202,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 			return in.run(ctx, work)
 		})
 		intakes.Go(func() error { c.watch(ctx, r); return nil })
+		workers.Go(func() error { r.quarantine.run(work); return nil })
 	}
 	var failed error
 	stopped := make(chan struct{})
@@ -262,6 +262,12 @@ func (c *Consumer) giveBack(events []*event) (given int) {
 	return given
 }
 
+// withdraw sends back what waits of a mapping that is stopped.
+func (c *Consumer) withdraw(r *route) {
+	c.sendBack(c.lanes.withdraw(r))
+	c.sendBack(r.quarantine.withdraw())
+}
+
 // sendBack returns events of a mapping that is stopped. They come back after a while: the server may not have heard of the
 // stop yet, and would deliver them again to a request that is still open.
 func (c *Consumer) sendBack(events []*event) {
@@ -277,10 +283,14 @@ type route struct {
 	share    *share
 	shape    *ledger.Shape // what its mapping writes
 	tripwire *tripwire
-	offset   time.Duration // instances shall not all probe at the same time
-	wake     chan struct{} // holds a token when the watch has something to look at
-	probes   chan struct{} // holds a token when intake may fetch one event although the tripwire has tripped
-	paused   Standing      // as the watch last saw it
+
+	quarantine *quarantine
+
+	offset time.Duration // instances shall not all probe at the same time
+	wake   chan struct{} // holds a token when the watch has something to look at
+	probes chan struct{} // holds a token when intake may fetch one event although the tripwire has tripped
+	paused Standing      // as the watch last saw it
+	owed   bool          // the server still has to be told that nothing stands any more
 
 	mu       sync.Mutex
 	consumer jetstream.Consumer
@@ -291,6 +301,7 @@ type route struct {
 	anew     bool              // the stream was deleted and made anew while we ran
 	floor    uint64            // everything up to this stream sequence is settled, as the server last said
 	lag      uint64
+	most     int  // messages of the durable that may be unsettled, as it is and not as it is configured
 	wish     wish // of its durable, until it is carried out
 }
 

@@ -24,13 +24,17 @@ func (c *Consumer) dispatch(ctx context.Context) {
 		// A batch that waits to be retried needs no call, so another one may leave meanwhile.
 		free := sync.OnceFunc(c.throttle.release)
 		c.calling.Add(1)
-		deliveries.Go(func() {
-			defer c.calling.Add(-1)
-			defer free()
+		// One that waits for the database makes no call, and must not keep others from probing.
+		yield := sync.OnceFunc(func() {
+			free()
+			c.calling.Add(-1)
 			if t.probe > 0 {
-				defer c.gate.endProbe()
+				c.gate.endProbe()
 			}
-			c.deliver(ctx, b, free)
+		})
+		deliveries.Go(func() {
+			defer yield()
+			c.deliver(ctx, &delivery{c: c, lane: b.lane, free: free, yield: yield, probe: t.probe > 0}, b)
 		})
 	}
 }
@@ -62,8 +66,7 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, ticket) {
 }
 
 // deliver carries one batch until each of its items has a verdict or is back in its lane.
-func (c *Consumer) deliver(ctx context.Context, b *batch, free func()) {
-	d := &delivery{c: c, lane: b.lane, free: free}
+func (c *Consumer) deliver(ctx context.Context, d *delivery, b *batch) {
 	items, err := d.claim(ctx, b.items)
 	if err != nil {
 		for _, it := range b.items {
@@ -83,10 +86,13 @@ func (c *Consumer) deliver(ctx context.Context, b *batch, free func()) {
 
 // delivery is one batch on its way. It is used by one goroutine.
 type delivery struct {
-	c    *Consumer
-	lane laneID
-	free func() // lets another batch leave
+	c     *Consumer
+	lane  laneID
+	free  func() // lets another batch leave
+	yield func() // the same, because the database makes it wait
+	probe bool   // one call shows enough
 
+	began  time.Time       // of the last call
 	open   []*item         // still to be sent by the exchange under way
 	errs   map[*item]error // why an open item is open
 	shrunk []*item         // failed, but may work in a smaller batch
@@ -201,7 +207,7 @@ func (d *delivery) conclude(ctx context.Context, items []*item) {
 	for _, it := range items {
 		outcomes = append(outcomes, it.outcomes...)
 	}
-	d.c.settle(ctx, outcomes, d.free)
+	d.c.settle(ctx, outcomes, d.yield)
 	d.c.lanes.finish(items...)
 }
 

@@ -44,7 +44,7 @@ func (c *Consumer) bind(ctx context.Context, r *route) error {
 			Msg("the durable differs from the configuration and is used as it is; change it with the nats tool")
 	}
 	r.mu.Lock()
-	r.consumer = cons
+	r.consumer, r.most = cons, have.MaxAckPending
 	r.mu.Unlock()
 	return nil
 }

@@ -31,7 +31,7 @@ type event struct {
 	seal       *seal           // what it was sent together with; guarded by lanes.mu
 	overlapped bool            // it was written when another instance may have been writing too; see restore
 	waits      int             // how often its key was busy elsewhere
-	suspect    bool            // a process worked on it alone, and may have ended because of it
+	deaths     int             // of processes that worked on it in quarantine
 	over       chan struct{}   // of one in quarantine: closed when it is settled or given back; guarded by route.mu
 	probe      bool            // fetched to find out whether a tripped mapping is well again
 

@@ -21,14 +21,11 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 	}
 	d.open, d.errs, d.shrunk = items, make(map[*item]error), nil
 	alone := len(items) == 1
-	err := d.c.deps.Pipeline.Do(ctx, d.exchange, func(time.Duration) {
-		d.free()
-		d.flush(ctx) // what is known need not wait for what is retried
-	})
+	err := d.through(ctx)
 	open, shrunk := d.open, d.shrunk
 	if err != nil {
 		if answered(err) {
-			d.c.reached(d.lane.object)
+			d.c.reached(d.lane.object, d.began)
 		}
 		if errors.Is(err, resilience.ErrNotMade) {
 			for _, it := range open {
@@ -48,6 +45,17 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 	}
 }
 
+// through makes the exchange through the pipeline.
+func (d *delivery) through(ctx context.Context) error {
+	if d.probe {
+		return d.c.deps.Pipeline.Try(ctx, d.exchange)
+	}
+	return d.c.deps.Pipeline.Do(ctx, d.exchange, func(time.Duration) {
+		d.free()
+		d.flush(ctx) // what is known need not wait for what is retried
+	})
+}
+
 func (d *delivery) sendParts(ctx context.Context, parts [][]*item) {
 	for _, part := range parts {
 		if ctx.Err() != nil || !d.c.gate.flows(d.lane.ordered) {
@@ -65,19 +73,25 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	if err := d.secure(ctx); err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	d.began = time.Now()
 	results, err := d.call(ctx)
-	d.c.strain(d.lane.object, began, results, err)
+	d.c.strain(d.lane.object, d.began, results, err)
 	if err != nil {
 		return nil, wordOf(err)
 	}
 	sent := d.open
 	d.open = nil
 	reached := false
+	var still []Reason
 	for i, res := range results {
 		it := sent[i]
 		reached = reached || res.Err == nil || !isHold(res.Err)
 		it.inDoubt = it.inDoubt || res.Err != nil && res.Err.Ambiguous
+		if res.Err != nil && isHold(res.Err) {
+			if reason, _ := reasonOf(failureOf(res.Err), res.Err); reason != ReasonBreaker && !slices.Contains(still, reason) {
+				still = append(still, reason)
+			}
+		}
 		switch {
 		case res.Err == nil:
 			d.applied(it)
@@ -91,7 +105,7 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 		}
 	}
 	if reached {
-		d.c.reached(d.lane.object)
+		d.c.reached(d.lane.object, d.began, still...)
 	}
 	return open, nil
 }

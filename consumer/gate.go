@@ -21,10 +21,11 @@ type gate struct {
 
 	mu      sync.Mutex
 	closed  map[cause]*Closure
-	tries   map[Reason]int // pauses since Salesforce last showed that the reason is gone
-	unlucky int            // pauses since Salesforce last answered as it should
-	probing bool           // a probe is under way
-	answers uint64         // calls that Salesforce has answered as it should
+	tries   map[Reason]int       // pauses since Salesforce last showed that the reason is gone
+	latest  map[Reason]time.Time // when the last pause began
+	unlucky int                  // pauses since Salesforce last answered as it should
+	probing bool                 // a probe is under way
+	answers uint64               // calls that Salesforce has answered as it should
 	changed chan struct{}
 }
 
@@ -55,7 +56,7 @@ func paces(openFor, maxOpenFor time.Duration) map[Reason]pace {
 func newGate(log zerolog.Logger, random func() float64, paces map[Reason]pace, notice func(Closure, bool)) *gate {
 	return &gate{
 		log: log, random: random, paces: paces, notice: notice,
-		closed: make(map[cause]*Closure), tries: make(map[Reason]int), changed: make(chan struct{}),
+		closed: make(map[cause]*Closure), tries: make(map[Reason]int), latest: make(map[Reason]time.Time), changed: make(chan struct{}),
 	}
 }
 
@@ -67,10 +68,13 @@ func (g *gate) shut(reason Reason, why string, after time.Duration) {
 	until := time.Time{}
 	if pace, ok := g.paces[reason]; ok {
 		now := time.Now()
+		spread := time.Duration(g.random() * float64(after) / 10) // instances shall not come back in step
 		if c := g.closed[cause{reason: reason}]; c != nil && now.Before(c.Until) {
-			until = c.Until // other batches that were on their way bring the same news
+			// Another batch that was on its way brings the same news; but it may know better how long it takes.
+			if until = c.Until; now.Add(after).After(until) {
+				until = now.Add(after + spread)
+			}
 		} else {
-			spread := time.Duration(g.random() * float64(after) / 10) // instances shall not come back in step
 			until = now.Add(max(after+spread, g.pause(reason, pace)))
 		}
 	}
@@ -107,6 +111,11 @@ func (g *gate) close(c Closure) {
 
 // pause is between half and the whole of what the pace says. The caller holds the lock.
 func (g *gate) pause(reason Reason, p pace) time.Duration {
+	now := time.Now()
+	if now.Sub(g.latest[reason]) > 2*p.longest {
+		delete(g.tries, reason) // that was another trouble
+	}
+	g.latest[reason] = now
 	whole := p.first
 	for range g.tries[reason] {
 		whole = min(2*whole, p.longest)
@@ -145,17 +154,23 @@ func (g *gate) remove(key cause) {
 	g.signal()
 }
 
-// reached tells the gate that Salesforce has answered as it should, and which reasons stand all the same.
-func (g *gate) reached(still ...Reason) {
+// reached tells the gate that Salesforce has answered a call as it should that began at a time, and which reasons stand all
+// the same. It says nothing of a closure that is younger than the call.
+func (g *gate) reached(began time.Time, still ...Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answers++
 	g.unlucky = 0
 	for reason := range g.paces {
-		if !slices.Contains(still, reason) {
-			delete(g.tries, reason)
-			g.remove(cause{reason: reason})
+		c := g.closed[cause{reason: reason}]
+		if slices.Contains(still, reason) || c != nil && c.Since.After(began) {
+			continue
 		}
+		// That some records are taken proves little where others are not: the next pause is longer, if it has to be soon.
+		if reason != ReasonMaintenance {
+			delete(g.tries, reason)
+		}
+		g.remove(cause{reason: reason})
 	}
 }
 
@@ -196,11 +211,19 @@ func (g *gate) wait(ctx context.Context, r *route) (probe bool, err error) {
 		select {
 		case <-changed:
 		case <-r.probes:
-			return true, ctx.Err()
+			if g.stops(ReasonTripwire, r.Name) && g.flows(r.Ordered) {
+				return true, ctx.Err()
+			}
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
 	}
+}
+
+// waitOpen returns once a mapping may go on with what it has.
+func (g *gate) waitOpen(ctx context.Context, r *route) error {
+	_, err := g.wait(ctx, &route{Route: r.Route}) // which nobody asks for a probe
+	return err
 }
 
 // passable says whether nothing stops all mappings, or all that ask the ledger. The caller holds the lock.

@@ -28,7 +28,7 @@ func TestAClosedGateLetsOneProbeThroughAfterItsPause(t *testing.T) {
 		if _, err := g.pass(ctx); err == nil {
 			t.Fatal("a second batch left while the probe was under way")
 		}
-		g.reached()
+		g.reached(time.Now())
 		g.endProbe()
 		if open, err := g.pass(t.Context()); open.probe > 0 || err != nil {
 			t.Fatalf("an open gate answered %+v, %v", open, err)
@@ -51,7 +51,7 @@ func TestPausesGrowToAMinuteAndStartAnewAfterSuccess(t *testing.T) {
 			}
 			g.endProbe()
 		}
-		g.reached()
+		g.reached(time.Now())
 		start := time.Now()
 		g.shut(ReasonBreaker, "503", 0)
 		if _, err := g.pass(t.Context()); err != nil || time.Since(start) != time.Second {
@@ -79,7 +79,7 @@ func TestOnlyTheDatabaseOpensWhatTheDatabaseClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := testGate()
 		g.shut(ReasonDatabase, "away", 0)
-		g.reached()
+		g.reached(time.Now())
 		if g.flows(true) {
 			t.Fatal("Salesforce opened a gate that Postgres had closed")
 		}
@@ -179,7 +179,7 @@ func TestTheQuotaStandsUntilItsOwnGoodNews(t *testing.T) {
 			}
 			slept = append(slept, time.Since(start))
 			g.endProbe()
-			g.reached(ReasonQuota) // the probe works, but the share is still reached
+			g.reached(time.Now(), ReasonQuota) // the probe works, but the share is still reached
 			if g.stops(ReasonBreaker, "") || !g.stops(ReasonQuota, "") {
 				t.Fatalf("closed for %+v", g.closures())
 			}
@@ -189,7 +189,7 @@ func TestTheQuotaStandsUntilItsOwnGoodNews(t *testing.T) {
 				t.Fatalf("probes after %v, want 1, 2, 3, 3 minutes", slept)
 			}
 		}
-		g.reached()
+		g.reached(time.Now())
 		if !g.flows(true) {
 			t.Fatal("the quota stands although it has fallen")
 		}

@@ -28,20 +28,22 @@ func suspect(it *item, f failure, err error) bool {
 // what closes the gate, somebody else shall be the next probe. An item that is held again although others got through
 // meanwhile waits by itself, longer each time, and leaves the gate alone.
 func (d *delivery) hold(it *item, f failure, err error) {
+	reason, why := reasonOf(f, err)
 	answered := d.c.gate.answered()
 	suspicious := false
 	for _, ev := range it.events {
-		if ev.heldAt > 0 && answered >= ev.heldAt {
+		if reason == ReasonBreaker && ev.heldAt > 0 && answered >= ev.heldAt {
 			suspicious = true
 			ev.holds++
 		}
 		ev.heldAt = answered + 1
 	}
 	if suspicious {
-		d.back = append(d.back, returned{it, aside, min(maxAside, minAside<<min(it.events[0].holds, 10))})
+		wait := min(maxAside, minAside<<min(it.events[0].holds, 10))
+		d.back = append(d.back, returned{it, aside, wait/2 + time.Duration(d.c.random()*float64(wait/2))})
 		return
 	}
-	d.c.shut(f, err)
+	d.c.gate.shut(reason, why, max(f.after, d.c.deps.Pipeline.OpenFor()))
 	d.back = append(d.back, returned{item: it, how: behind})
 }
 
@@ -51,10 +53,4 @@ func (c *Consumer) waitAside(ctx context.Context, delay time.Duration, items ...
 		await(ctx, delay, nil)
 		c.lanes.postpone(time.Now(), items...)
 	})
-}
-
-// shut closes the gate for a failure that is not the message's.
-func (c *Consumer) shut(f failure, err error) {
-	reason, why := reasonOf(f, err)
-	c.gate.shut(reason, why, max(f.after, c.deps.Pipeline.OpenFor()))
 }

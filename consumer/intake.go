@@ -66,28 +66,34 @@ func (in *intake) run(ctx, work context.Context) error {
 	}
 }
 
-// probe fetches one event of a mapping that its tripwire has stopped. Nobody else asks the durable, so it may deliver
-// meanwhile.
+// probe fetches one event of a mapping that its tripwire has stopped. The server may deliver meanwhile, because no instance
+// asks the durable for more.
 func (in *intake) probe(ctx, work context.Context) {
 	c, name := in.c, DurableName(in.c.cfg.Durable, in.route.Name)
-	if _, err := c.deps.JetStream.ResumeConsumer(ctx, c.cfg.Stream, name); err != nil {
-		c.log.Debug().Err(err).Str("mapping", in.route.Name).Msg("the durable cannot be opened for a probe")
+	n, bytes, err := in.route.share.acquire(ctx, 1)
+	if err != nil {
 		return
 	}
-	n, bytes, err := in.route.share.acquire(ctx, 1)
-	if err == nil {
-		in.probing = true
-		got, err := in.pull(ctx, work, n, bytes)
-		in.probing = false
-		in.route.share.release(n - got)
-		if err != nil && ctx.Err() == nil {
-			in.repair(ctx, err)
-		}
+	if _, err := c.deps.JetStream.ResumeConsumer(ctx, c.cfg.Stream, name); err != nil {
+		c.log.Debug().Err(err).Str("mapping", in.route.Name).Msg("the durable cannot be opened for a probe")
+		in.route.share.release(n)
+		return
+	}
+	in.probing = true
+	got, err := in.pull(ctx, work, n, bytes)
+	in.probing = false
+	in.route.share.release(n - got)
+	if err != nil && ctx.Err() == nil {
+		in.repair(ctx, err)
 	}
 	// A stop must not leave the durable open either. If it cannot be told, the next look of any instance does it.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
 	defer cancel()
-	if _, err := c.deps.JetStream.PauseConsumer(closing, c.cfg.Stream, name, time.Now().Add(openEnded)); err != nil {
+	standing, err := Look(closing, c.deps.JetStream, c.cfg.Stream, name)
+	if err == nil {
+		err = standing.enforce(closing, c.deps.JetStream, c.cfg.Stream) // somebody may have resumed it meanwhile
+	}
+	if err != nil {
 		c.log.Debug().Err(err).Str("mapping", in.route.Name).Msg("the durable cannot be paused after a probe")
 	}
 }
@@ -178,11 +184,11 @@ func parted(events []*event) (fresh, known []*event) {
 // take queues events, or settles those that need no call.
 func (in *intake) take(ctx context.Context, events []*event) {
 	events, suspects := in.c.divideSuspects(in.c.recall(ctx, events))
-	in.c.quarantine.add(suspects)
+	in.route.quarantine.add(suspects)
 	ready, outcomes := in.c.prepare(events)
 	in.c.lanes.push(ready)
-	if in.c.gate.stops(ReasonTripwire, in.route.Name) && !in.probing {
-		in.c.sendBack(in.c.lanes.withdraw(in.route)) // it has tripped since
+	if in.c.gate.stops(ReasonTripwire, in.route.Name) {
+		in.c.withdraw(in.route) // it has tripped since
 	}
 	if in.route.Ordered || len(outcomes) == 0 {
 		in.c.settle(ctx, outcomes, nil)
@@ -234,7 +240,7 @@ func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 	open := events[:0]
 	for _, ev := range events {
 		standing := past[ev.ref]
-		ev.attempts, ev.suspect = standing.Attempts, standing.Suspect
+		ev.attempts, ev.deaths = standing.Attempts, standing.Deaths
 		if buried(standing.State) {
 			c.bury(ev)
 			continue
@@ -247,7 +253,7 @@ func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 // divideSuspects tells those apart that may end the process.
 func (c *Consumer) divideSuspects(events []*event) (others, suspects []*event) {
 	for _, ev := range events {
-		if c.quarantine.suspicious(ev) {
+		if c.suspicious(ev) {
 			suspects = append(suspects, ev)
 		} else {
 			others = append(others, ev)

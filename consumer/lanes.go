@@ -310,12 +310,12 @@ func (l *lanes) hurryUp() {
 	l.wake()
 }
 
-// withdraw takes the waiting events of a route out of their queues. What is in a batch stays there, and what is to be
-// restored too: a redelivery would know nothing of it.
+// withdraw takes the waiting events of a route out of their queues. What is in a batch stays there; what is
+// to be restored too, since a redelivery would know nothing of it; and a probe, which is to travel.
 func (l *lanes) withdraw(r *route) []*event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	goes := func(ev *event) bool { return ev.route == r && !ev.overlapped }
+	goes := func(ev *event) bool { return ev.route == r && !ev.overlapped && !ev.probe }
 	var gone []*event
 	for _, q := range l.keys {
 		if !slices.ContainsFunc(q.events, goes) {

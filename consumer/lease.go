@@ -71,7 +71,7 @@ func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 		return nil, nil
 	}
 	var lost []ledger.Loss
-	err = d.c.database.run(ctx, d.free, func(ctx context.Context) (err error) {
+	err = d.c.database.run(ctx, d.yield, func(ctx context.Context) (err error) {
 		lost, err = d.c.deps.Ledger.Settle(ctx, settlements)
 		return err
 	})

@@ -165,10 +165,10 @@ func (m *model) Recover(context.Context, []deadletter.Ref) error { return nil }
 func (m *model) Waiting(context.Context, string, time.Time) (int, error) { return 0, nil }
 
 // Suspect suspects nobody.
-func (m *model) Suspect(context.Context, deadletter.Ref) error { return nil }
+func (m *model) Suspect(context.Context, []deadletter.Ref) error { return nil }
 
 // Acquit has nobody to acquit.
-func (m *model) Acquit(context.Context, deadletter.Ref) error { return nil }
+func (m *model) Acquit(context.Context, []deadletter.Ref) error { return nil }
 
 // Upsert writes records, now or late or never.
 func (m *model) Upsert(_ context.Context, req sfapi.Upsert) ([]sfapi.Result, error) {
@@ -311,7 +311,7 @@ func (m *model) deliver(at, to int) {
 func (m *model) work(i int) {
 	c := m.instances[i]
 	if b, _ := c.lanes.take(time.Now(), ticket{}); b != nil {
-		c.deliver(m.ctx, b, func() {})
+		c.deliver(m.ctx, &delivery{c: c, lane: b.lane, free: func() {}, yield: func() {}}, b)
 	}
 	c.gate.open(Reasons()...)
 }

@@ -26,7 +26,7 @@ func (c *Consumer) gateChanged(closure Closure, closed bool) {
 	case !closed:
 		kind = NoticeGateOpen
 		c.lanes.wake() // what waited for the database may leave
-	case closure.Mapping == "" && closure.Reason != ReasonDatabase:
+	case closure.Mapping == "":
 		c.throttle.again()
 	}
 	c.tell(kind, closure)

@@ -50,6 +50,9 @@ type Standing struct {
 	Until    time.Time // of the server's pause; zero: it delivers
 }
 
+// foreign says whether another tool has paused the durable.
+func (s *Standing) foreign() bool { return s.Operator == nil && s.Tripwire == nil && !s.Until.IsZero() }
+
 // ErrNoDurable means that the mapping has no durable: no instance has ever run with it.
 var ErrNoDurable = errors.New("the durable does not exist: the service creates it when it starts")
 
@@ -65,28 +68,38 @@ func Look(ctx context.Context, js jetstream.JetStream, stream, durable string) (
 	return standingOf(cons.CachedInfo()), nil
 }
 
-// Pause stops a mapping for all instances, those that start later too, for a time or, with zero, until it is resumed. What
-// is in flight is finished.
-func Pause(ctx context.Context, js jetstream.JetStream, stream, durable string, duration time.Duration, by, why string) (Standing, error) {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	stop := &Stop{Since: now, By: by, Why: why}
+// NewStop is an operator's stop from now on, for a time or, with zero, until somebody resumes. by says who, why may be empty.
+func NewStop(duration time.Duration, by, why string) *Stop {
+	stop := &Stop{Since: time.Now().UTC().Truncate(time.Millisecond), By: by, Why: why}
 	if duration > 0 {
-		stop.Until = now.Add(duration)
+		stop.Until = stop.Since.Add(duration)
 	}
-	s, err := mark(ctx, js, stream, durable, map[string]*Stop{operatorKey: stop})
-	if err != nil {
-		return s, err
-	}
-	return s, s.enforce(ctx, js, stream)
+	return stop
+}
+
+// Pause stops a mapping for all instances, those that start later too. What is in flight is finished. It can be repeated with
+// the same stop, in case an instance has overwritten it at the same time because the mapping trips.
+func Pause(ctx context.Context, js jetstream.JetStream, stream, durable string, stop *Stop) (Standing, error) {
+	return settleAt(ctx, js, stream, durable, func(s Standing) Standing {
+		s.Operator = stop
+		return s
+	})
 }
 
 // Resume takes away what an operator has stopped, and a tripwire too if that is asked for. It returns what stands now.
 func Resume(ctx context.Context, js jetstream.JetStream, stream, durable string, tripwire bool) (Standing, error) {
-	gone := map[string]*Stop{operatorKey: nil}
-	if tripwire {
-		gone[tripwireKey] = nil
-	}
-	s, err := mark(ctx, js, stream, durable, gone)
+	return settleAt(ctx, js, stream, durable, func(s Standing) Standing {
+		s.Operator = nil
+		if tripwire {
+			s.Tripwire = nil
+		}
+		return s
+	})
+}
+
+// settleAt marks a durable and lets the server act accordingly.
+func settleAt(ctx context.Context, js jetstream.JetStream, stream, durable string, change func(Standing) Standing) (Standing, error) {
+	s, err := mark(ctx, js, stream, durable, change)
 	if err != nil {
 		return s, err
 	}
@@ -109,9 +122,9 @@ func standingOf(info *jetstream.ConsumerInfo) Standing {
 	return s
 }
 
-// mark writes stops into the durable's metadata, or takes them out (nil), and leaves everything else as it is. The server
+// mark changes the stops in the durable's metadata, as they stand there now, and leaves everything else as it is. The server
 // cannot compare and swap, so what was written is read again.
-func mark(ctx context.Context, js jetstream.JetStream, stream, durable string, stops map[string]*Stop) (Standing, error) {
+func mark(ctx context.Context, js jetstream.JetStream, stream, durable string, change func(Standing) Standing) (Standing, error) {
 	for range writeTries {
 		cons, err := js.Consumer(ctx, stream, durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -121,7 +134,8 @@ func mark(ctx context.Context, js jetstream.JetStream, stream, durable string, s
 			return Standing{}, fmt.Errorf("durable %s on stream %s: %w", durable, stream, err)
 		}
 		info := cons.CachedInfo()
-		want, err := marked(info.Config.Metadata, stops)
+		changed := change(standingOf(info))
+		want, err := marked(info.Config.Metadata, map[string]*Stop{operatorKey: changed.Operator, tripwireKey: changed.Tripwire})
 		if err != nil {
 			return Standing{}, err
 		}
@@ -171,9 +185,21 @@ func (s *Standing) enforce(ctx context.Context, js jetstream.JetStream, stream s
 		if _, err := js.PauseConsumer(ctx, stream, s.Durable, until); err != nil {
 			return fmt.Errorf("pause durable %s on stream %s: %w", s.Durable, stream, err)
 		}
+		s.Until = until
+		return s.confirm(ctx, js, stream)
 	}
 	s.Until = until
 	return nil
+}
+
+// confirm takes a pause back if somebody has taken away its reasons since they were read: he has resumed before it.
+func (s *Standing) confirm(ctx context.Context, js jetstream.JetStream, stream string) error {
+	now, err := Look(ctx, js, stream, s.Durable)
+	if err != nil || !now.foreign() {
+		return err
+	}
+	*s = now
+	return s.enforce(ctx, js, stream)
 }
 
 // wanted is until when the server should pause; zero: it should deliver.

@@ -13,8 +13,11 @@ type Quota interface {
 	Forecast(used int) time.Time // when it is expected to have fallen so far
 }
 
-// lowShare is the part of our share at which operators are told that it runs short.
-const lowShare = 0.9
+// Operators are told that the calls run short at lowShare of our share, and again only after they had fallen below calmShare.
+const (
+	lowShare  = 0.9
+	calmShare = 0.85
+)
 
 // mindQuota closes the gate when the org has used the share of its daily calls that writing may reach, whoever used it. It
 // returns the reason, if it stands.
@@ -39,8 +42,12 @@ func (c *Consumer) mindQuota() []Reason {
 
 // tellQuota sends a notice when the calls run short, once until they do not any more.
 func (c *Consumer) tellQuota(usage sfapi.Usage, limit int) {
-	low := usage.Known && float64(usage.Used) >= lowShare*float64(limit)
-	if c.quotaLow.Swap(low) == low || !low {
+	used, most := float64(usage.Used), float64(limit)
+	switch {
+	case used < calmShare*most:
+		c.quotaLow.Store(false)
+		return
+	case !usage.Known, used < lowShare*most, c.quotaLow.Swap(true):
 		return
 	}
 	c.tell(NoticeQuotaLow, Closure{

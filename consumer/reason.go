@@ -46,7 +46,7 @@ func reasonOf(f failure, err error) (Reason, string) {
 	}
 	said := fmt.Sprintf("%s: %s", f.code, f.text)
 	switch {
-	case f.class == sfapi.Auth, f.code == codeSession:
+	case f.class == sfapi.Auth, refusedLogin(f.code):
 		return ReasonAuth, "Salesforce refuses the credentials or the app (" + said + "); a changed secret file is tried at once"
 	case f.limit == sfapi.LimitDaily:
 		return ReasonQuota, "the org's API requests of the last 24 hours are used up (" + said + ")"
@@ -59,8 +59,24 @@ func reasonOf(f failure, err error) (Reason, string) {
 	}
 }
 
-// codeSession is what a session is refused with, however new its token is.
-const codeSession = "INVALID_SESSION_ID"
+// refusedLogin says whether with a code Salesforce refuses the user, or a session however new its token is.
+func refusedLogin(code string) bool {
+	switch code {
+	case "HTTP_401",
+		"INVALID_LOGIN",
+		"INVALID_OPERATION_WITH_EXPIRED_PASSWORD",
+		"INVALID_SESSION_ID",
+		"InvalidSessionId",
+		"InvalidUser",
+		"LOGIN_DURING_RESTRICTED_DOMAIN",
+		"LOGIN_DURING_RESTRICTED_TIME",
+		"LOGIN_MUST_USE_SECURITY_TOKEN",
+		"PASSWORD_LOCKOUT":
+		return true
+	default:
+		return false
+	}
+}
 
 // maintenance says whether with a code Salesforce says that somebody has to act, or that a window has to pass.
 func maintenance(code string) bool {
@@ -68,14 +84,21 @@ func maintenance(code string) bool {
 	case "API_CURRENTLY_DISABLED",
 		"API_DISABLED_FOR_ORG",
 		"EXCEEDED_QUOTA",
+		"ExceededQuota",
 		"FUNCTIONALITY_NOT_ENABLED",
 		"GONE",
+		"HTTP_410",
 		"INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
 		"INVALID_READ_ONLY_USER_DML",
+		"INVALID_VERSION",
 		"LICENSE_LIMIT_EXCEEDED",
 		"ORG_LOCKED",
+		"PACKAGE_DISABLED",
+		"PACKAGE_LICENSE_REQUIRED",
 		"STORAGE_LIMIT_EXCEEDED",
-		"TRIAL_EXPIRED":
+		"TRIAL_EXPIRED",
+		"TXN_SECURITY_NO_ACCESS",
+		"UNSUPPORTED_API_VERSION":
 		return true
 	default:
 		return false
@@ -100,7 +123,7 @@ func wordOf(err error) error {
 	if !errors.As(err, &sf) || sf.Kind != sfapi.System {
 		return err
 	}
-	if sf.Limit == sfapi.LimitDaily || sf.Limit == sfapi.LimitConcurrent || sf.Code == codeSession || maintenance(sf.Code) {
+	if sf.Limit == sfapi.LimitDaily || sf.Limit == sfapi.LimitConcurrent || refusedLogin(sf.Code) || maintenance(sf.Code) {
 		return &word{sf}
 	}
 	return err

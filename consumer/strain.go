@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"time"
 
 	"penstock/sfapi"
@@ -13,12 +14,15 @@ const (
 	lockedShare = 20
 )
 
-// reached notes that Salesforce has answered a call for an object as it should.
-func (c *Consumer) reached(object string) {
+// reached notes that Salesforce has answered a call for an object as it should, and which reasons the same answer gave to
+// keep the gate closed all the same.
+func (c *Consumer) reached(object string, began time.Time, still ...Reason) {
 	now := time.Now()
-	c.throttle.reached(now)
 	c.lanes.grow(object, now)
-	c.gate.reached(c.mindQuota()...)
+	c.gate.reached(began, append(still, c.mindQuota()...)...)
+	if c.gate.flows(false) { // else it was a probe that has not opened the gate
+		c.throttle.reached(began, now)
+	}
 }
 
 // strain reacts to a call that was in the way of others, or took long: with fewer calls at a time, smaller batches of the
@@ -28,13 +32,20 @@ func (c *Consumer) strain(object string, began time.Time, results []sfapi.Result
 	if limit == sfapi.LimitConcurrent || limit == sfapi.LimitLocks {
 		c.throttle.strained(began)
 	}
-	if limit != sfapi.LimitLocks && limit != sfapi.LimitCPU && time.Since(began) < longRunning/2 {
+	slow := answeredAtAll(err) && time.Since(began) >= longRunning/2
+	if limit != sfapi.LimitLocks && limit != sfapi.LimitCPU && !slow {
 		return
 	}
 	if size := c.lanes.shrink(object, began); size > 0 {
 		c.log.Info().Str("object", object).Str("limit", string(limit)).Dur("took", time.Since(began)).Int("records", size).
 			Msg("batches of the object are made smaller for a while")
 	}
+}
+
+// answeredAtAll says whether there was an answer: an outage that hangs is not the fault of large batches.
+func answeredAtAll(err error) bool {
+	var sf *sfapi.Error
+	return err == nil || errors.As(err, &sf) && sf.Status != 0
 }
 
 // limitOf finds the limit that a call ran into: as a whole, or with more than a few of its records.

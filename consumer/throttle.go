@@ -23,6 +23,7 @@ type throttle struct {
 	changed time.Time // when the ceiling last was
 	ramp    int       // doubled when as many calls have worked
 	worked  int       // of these
+	began   time.Time // when the ramp did
 	busy    int
 	freed   chan struct{} // holds a token after a permit may have become free
 }
@@ -61,13 +62,13 @@ func (t *throttle) release() {
 
 // again starts with one call at a time.
 func (t *throttle) again() {
-	t.change(func() { t.ramp, t.worked = 1, 0 })
+	t.change(func() { t.ramp, t.worked, t.began = 1, 0, time.Now() })
 }
 
-// reached notes a call that Salesforce answered as it should.
-func (t *throttle) reached(now time.Time) {
+// reached notes a call that Salesforce answered as it should. One that began before the ramp says nothing about it.
+func (t *throttle) reached(began, now time.Time) {
 	t.change(func() {
-		if t.ramp < t.most {
+		if t.ramp < t.most && !began.Before(t.began) {
 			if t.worked++; t.worked >= t.ramp {
 				t.ramp, t.worked = 2*t.ramp, 0
 			}

@@ -12,7 +12,7 @@ import (
 // works lets n calls work, and says how many may be under way then.
 func works(t *throttle, n int) int {
 	for range n {
-		t.reached(time.Now())
+		t.reached(time.Now(), time.Now())
 	}
 	return t.calls()
 }
@@ -97,7 +97,7 @@ func TestTheThrottleKeepsItsLimit(t *testing.T) {
 						busy--
 					}
 				case 2:
-					th.reached(time.Now())
+					th.reached(time.Now(), time.Now())
 				case 3:
 					th.strained(time.Now())
 				case 4:

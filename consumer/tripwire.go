@@ -87,6 +87,7 @@ func (t *tripwire) reset() {
 	defer t.mu.Unlock()
 	t.last, t.next = nil, 0
 	clear(t.counts)
+	clear(t.delayed)
 }
 
 // observe shows outcomes to the tripwires of their mappings.
@@ -106,14 +107,15 @@ func (c *Consumer) observe(outcomes []outcome, now time.Time) {
 		if !yes {
 			continue
 		}
-		if n := r.tripwire.waiting(now); n > c.cfg.MaxAckPending/ackPendingShare {
-			c.trip(r, fullOf(n, c.cfg.MaxAckPending))
+		most := r.maxAckPending()
+		if n := r.tripwire.waiting(now); n > most/ackPendingShare {
+			c.trip(r, fullOf(n, most))
 		}
 	}
 }
 
 func fullOf(n, maxAckPending int) string {
-	return fmt.Sprintf("%d messages wait to be tried again, and fill more than a quarter of source.max_ack_pending (%d)", n, maxAckPending)
+	return fmt.Sprintf("%d messages wait to be tried again, and fill more than a quarter of the durable's max_ack_pending (%d)", n, maxAckPending)
 }
 
 // trip stops a mapping: here at once, and for all instances as soon as the server can be told. What waits goes back to the
@@ -140,7 +142,7 @@ func (c *Consumer) stopTripped(r *route, stop *Stop) {
 	c.gate.stop(closure)
 	if !known {
 		c.tell(NoticeTripwire, closure)
-		c.sendBack(c.lanes.withdraw(r))
+		c.withdraw(r)
 	}
 }
 
@@ -156,6 +158,28 @@ func (r *route) want(w wish) {
 	r.wish = w
 	r.mu.Unlock()
 	r.nudge()
+}
+
+// tripping says whether a trip is still to be written to the durable.
+func (r *route) tripping() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wish.trip != nil
+}
+
+// drainProbes takes back the leave for a probe that intake has not used.
+func (r *route) drainProbes() {
+	select {
+	case <-r.probes:
+	default:
+	}
+}
+
+// maxAckPending is how many messages of the durable may be unsettled.
+func (r *route) maxAckPending() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most
 }
 
 // nudge wakes the watch of the route.

@@ -79,8 +79,8 @@ func (c *Consumer) look(ctx context.Context, r *route) error {
 // measure asks the database how many messages of the mapping wait to be tried again, over all instances, when they may be
 // what fills the durable.
 func (c *Consumer) measure(ctx context.Context, r *route, info *jetstream.ConsumerInfo) {
-	now, limit := time.Now(), c.cfg.MaxAckPending/ackPendingShare
-	if info.NumAckPending <= limit || r.tripwire.waiting(now) == 0 || !c.gate.flows(true) {
+	now, most := time.Now(), info.Config.MaxAckPending
+	if info.NumAckPending <= most/ackPendingShare || !c.gate.flows(true) {
 		return
 	}
 	longest := time.Duration(0)
@@ -91,32 +91,43 @@ func (c *Consumer) measure(ctx context.Context, r *route, info *jetstream.Consum
 	if err != nil {
 		return // the next statement that has to work will close the gate
 	}
-	if n > limit {
-		c.trip(r, fullOf(n, c.cfg.MaxAckPending))
+	if n > most/ackPendingShare {
+		c.trip(r, fullOf(n, most))
 	}
 }
 
 // attend carries out what the route wants of its durable, renews pauses that stand for longer, and brings the gate to what
 // stands there.
 func (c *Consumer) attend(ctx context.Context, r *route, info *jetstream.ConsumerInfo) error {
-	s, err := c.fulfil(ctx, r, standingOf(info))
+	found := standingOf(info)
+	s, err := c.fulfil(ctx, r, found)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
 	if s.Operator.over(now) || c.resumedByHand(r, s, now) {
-		if s, err = mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, map[string]*Stop{operatorKey: nil}); err != nil {
+		over := s.Operator.Since
+		s, err = mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, func(s Standing) Standing {
+			if s.Operator != nil && s.Operator.Since.Equal(over) {
+				s.Operator = nil
+			}
+			return s
+		})
+		if err != nil {
 			return err
 		}
 	}
-	foreign := s.Operator == nil && s.Tripwire == nil && !s.Until.IsZero()
-	if !foreign && (s.Tripwire == nil || now.After(s.Tripwire.Trying)) {
-		err = s.enforce(ctx, c.deps.JetStream, c.cfg.Stream)
+	r.owed = r.owed || !found.foreign()
+	if !s.foreign() || r.owed { // else another tool has paused it, and it is not ours that has just lost its reason
+		if s.Tripwire == nil || now.After(s.Tripwire.Trying) {
+			err = s.enforce(ctx, c.deps.JetStream, c.cfg.Stream)
+		}
 	}
 	c.show(r, s) // what stands counts here, also if the server cannot be told
 	if err != nil {
 		return err
 	}
+	r.owed = false
 	r.paused = Standing{Operator: s.Operator, Until: s.Until}
 	return c.tryAgain(ctx, r, s, now)
 }
@@ -129,11 +140,12 @@ func (c *Consumer) fulfil(ctx context.Context, r *route, s Standing) (Standing, 
 	if w == (wish{}) {
 		return s, nil
 	}
-	stop := w.trip
-	if stop != nil && s.Tripwire != nil {
-		stop = s.Tripwire // another instance was first
-	}
-	s, err := mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, map[string]*Stop{tripwireKey: stop})
+	s, err := mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, func(s Standing) Standing {
+		if w.trip == nil || s.Tripwire == nil { // else another instance was first
+			s.Tripwire = w.trip
+		}
+		return s
+	})
 	if err != nil {
 		return s, err
 	}
@@ -158,14 +170,15 @@ func (c *Consumer) show(r *route, s Standing) {
 	switch {
 	case s.Tripwire != nil:
 		c.stopTripped(r, s.Tripwire)
-	case c.gate.stops(ReasonTripwire, r.Name):
+	case c.gate.stops(ReasonTripwire, r.Name) && !r.tripping():
+		r.drainProbes()
 		r.tripwire.reset()
 		c.gate.letGo(ReasonTripwire, r.Name)
 	}
 	switch {
 	case s.Operator != nil:
 		c.gate.stop(Closure{Reason: ReasonOperator, Mapping: r.Name, Since: s.Operator.Since, Until: s.Operator.Until, Why: s.Operator.sentence()})
-	case s.Tripwire == nil && !s.Until.IsZero():
+	case s.foreign():
 		c.gate.stop(Closure{Reason: ReasonOperator, Mapping: r.Name, Until: s.Until, Why: "its durable was paused with another tool"})
 	default:
 		c.gate.letGo(ReasonOperator, r.Name)
@@ -187,7 +200,14 @@ func (c *Consumer) tryAgain(ctx context.Context, r *route, s Standing, now time.
 	}
 	mine := *s.Tripwire
 	mine.Probe, mine.Trying = now.Add(r.Tripwire.Probe).UTC(), now.Add(2*pullWait).UTC()
-	if _, err := mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, map[string]*Stop{tripwireKey: &mine}); err != nil {
+	stands := false
+	_, err := mark(ctx, c.deps.JetStream, c.cfg.Stream, s.Durable, func(s Standing) Standing {
+		if stands = s.Tripwire != nil && s.Tripwire.Since.Equal(mine.Since); stands {
+			s.Tripwire = &mine
+		}
+		return s
+	})
+	if err != nil || !stands {
 		return err
 	}
 	c.stopTripped(r, &mine)

@@ -63,8 +63,8 @@ type Failure struct {
 // Standing is what the store knows of an event that is delivered again.
 type Standing struct {
 	State    State
-	Attempts int  // Failed attempts so far, those before a recovery included.
-	Suspect  bool // A process worked on it alone, and has not said that it survived (see [Store.Suspect]).
+	Attempts int // Failed attempts so far, those before a recovery included.
+	Deaths   int // Processes that worked on it apart from others and have not said that they survived (see [Store.Suspect]).
 }
 
 // Summary is a letter without its contents, as lists show it. It holds no event data but the key.

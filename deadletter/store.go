@@ -60,21 +60,21 @@ func (s *Store) Lookup(ctx context.Context, refs []Ref) (map[Ref]Standing, error
 		Ref
 		State    State `db:"state"`
 		Attempts int   `db:"attempts"`
-		Suspect  bool  `db:"suspect"`
+		Deaths   int   `db:"deaths"`
 	}
 	lines, err := collect(ctx, s, "lookup", pgx.RowToStructByName[line], `
 		select r.stream, r.stream_epoch, r.stream_seq, r.mapping,
-			coalesce(l.state, '') as state, coalesce(l.attempts, 0) as attempts, s.since is not null as suspect
+			coalesce(l.state, '') as state, coalesce(l.attempts, 0) as attempts, coalesce(s.deaths, 0) as deaths
 		from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) as r (stream, stream_epoch, stream_seq, mapping)
 		left join penstock.dead_letters l using (stream, stream_epoch, stream_seq, mapping)
 		left join penstock.suspects s using (stream, stream_epoch, stream_seq, mapping)
-		where l.id is not null or s.since is not null`, refColumns(refs)...)
+		where l.id is not null or s.deaths is not null`, refColumns(refs)...)
 	if err != nil {
 		return nil, err
 	}
 	known := make(map[Ref]Standing, len(lines))
 	for _, l := range lines {
-		known[l.Ref] = Standing{State: l.State, Attempts: l.Attempts, Suspect: l.Suspect}
+		known[l.Ref] = Standing{State: l.State, Attempts: l.Attempts, Deaths: l.Deaths}
 	}
 	return known, nil
 }
