@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,8 +21,9 @@ type Paused struct {
 
 // Pause stops a mapping, or all if none is named, on all instances. No instance needs to run. by says who, why may be empty.
 func Pause(ctx context.Context, cfg *config.Config, mapping string, duration time.Duration, by, why string) ([]Paused, error) {
+	stop := consumer.NewStop(duration, by, why)
 	return eachDurable(ctx, cfg, mapping, func(ctx context.Context, js jetstream.JetStream, durable string) (consumer.Standing, error) {
-		return consumer.Pause(ctx, js, cfg.Source.Stream, durable, duration, by, why)
+		return consumer.Pause(ctx, js, cfg.Source.Stream, durable, stop)
 	})
 }
 
@@ -32,8 +34,8 @@ func Resume(ctx context.Context, cfg *config.Config, mapping string) ([]Paused, 
 	})
 }
 
-// eachDurable does something to the durables of one mapping or all, over a connection of its own. What was done before an
-// error is returned with it.
+// eachDurable does something to the durables of one mapping or all, over a connection of its own. What was done is
+// returned with the errors of the others.
 func eachDurable(
 	ctx context.Context, cfg *config.Config, mapping string, do func(context.Context, jetstream.JetStream, string) (consumer.Standing, error),
 ) ([]Paused, error) {
@@ -50,15 +52,33 @@ func eachDurable(
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
+	done, err := doEach(ctx, cfg, js, names, do)
+	select {
+	case <-time.After(secondThought):
+		return doEach(ctx, cfg, js, names, do)
+	case <-ctx.Done():
+		return done, err
+	}
+}
+
+// secondThought is how long an instance that has read what stands may take to write it. After that it is looked at again.
+const secondThought = 300 * time.Millisecond
+
+func doEach(
+	ctx context.Context, cfg *config.Config, js jetstream.JetStream, names []string,
+	do func(context.Context, jetstream.JetStream, string) (consumer.Standing, error),
+) ([]Paused, error) {
 	var done []Paused
+	var problems []error
 	for _, name := range names {
 		standing, err := do(ctx, js, consumer.DurableName(cfg.Source.Durable, name))
 		if err != nil {
-			return done, fmt.Errorf("mapping %s: %w", name, err)
+			problems = append(problems, fmt.Errorf("mapping %s: %w", name, err))
+			continue
 		}
 		done = append(done, Paused{Mapping: name, Standing: standing})
 	}
-	return done, nil
+	return done, errors.Join(problems...)
 }
 
 // UnknownMappingError means that the configuration has no mapping of that name.
