@@ -34,7 +34,7 @@ func (c *Consumer) dispatch(ctx context.Context) {
 		})
 		deliveries.Go(func() {
 			defer yield()
-			c.deliver(ctx, &delivery{c: c, lane: b.lane, free: free, yield: yield, probe: t.probe > 0}, b)
+			c.deliver(ctx, &delivery{c: c, lane: b.lane, free: free, yield: yield, probe: t.probe > 0, admitted: t.at}, b)
 		})
 	}
 }
@@ -92,7 +92,8 @@ type delivery struct {
 	yield func() // the same, because the database makes it wait
 	probe bool   // one call shows enough
 
-	began  time.Time       // of the last call
+	admitted time.Time // when the gate let it out: its success says nothing of what closed the gate since
+
 	open   []*item         // still to be sent by the exchange under way
 	errs   map[*item]error // why an open item is open
 	shrunk []*item         // failed, but may work in a smaller batch

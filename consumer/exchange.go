@@ -25,7 +25,7 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 	open, shrunk := d.open, d.shrunk
 	if err != nil {
 		if answered(err) {
-			d.c.reached(d.lane.object, d.began)
+			d.c.reached(d.lane.object, d.admitted)
 		}
 		if errors.Is(err, resilience.ErrNotMade) {
 			for _, it := range open {
@@ -73,9 +73,9 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	if err := d.secure(ctx); err != nil {
 		return nil, err
 	}
-	d.began = time.Now()
+	began := time.Now()
 	results, err := d.call(ctx)
-	d.c.strain(d.lane.object, d.began, results, err)
+	d.c.strain(d.lane.object, began, results, err)
 	if err != nil {
 		return nil, wordOf(err)
 	}
@@ -105,7 +105,7 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 		}
 	}
 	if reached {
-		d.c.reached(d.lane.object, d.began, still...)
+		d.c.reached(d.lane.object, d.admitted, still...)
 	}
 	return open, nil
 }

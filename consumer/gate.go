@@ -100,8 +100,11 @@ func (g *gate) close(c Closure) {
 	}
 	g.closed[key] = &c
 	if known == nil {
-		g.log.Warn().Str("reason", string(c.Reason)).Str("mapping", c.Mapping).Time("until", c.Until).Str("why", c.Why).
-			Msg("gate closed, intake stopped")
+		line := g.log.Warn().Str("reason", string(c.Reason)).Str("mapping", c.Mapping).Str("why", c.Why)
+		if !c.Until.IsZero() {
+			line.Time("until", c.Until)
+		}
+		line.Msg("gate closed, intake stopped")
 		g.notice(c, true)
 	}
 	if known == nil || !known.Until.Equal(c.Until) {
@@ -154,16 +157,16 @@ func (g *gate) remove(key cause) {
 	g.signal()
 }
 
-// reached tells the gate that Salesforce has answered a call as it should that began at a time, and which reasons stand all
-// the same. It says nothing of a closure that is younger than the call.
-func (g *gate) reached(began time.Time, still ...Reason) {
+// reached tells the gate that Salesforce has answered a call as it should that was let out at a time, and which reasons stand
+// all the same. It says nothing of a closure that is younger.
+func (g *gate) reached(admitted time.Time, still ...Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answers++
 	g.unlucky = 0
 	for reason := range g.paces {
 		c := g.closed[cause{reason: reason}]
-		if slices.Contains(still, reason) || c != nil && c.Since.After(began) {
+		if slices.Contains(still, reason) || c != nil && c.Since.After(admitted) {
 			continue
 		}
 		// That some records are taken proves little where others are not: the next pause is longer, if it has to be soon.
@@ -247,6 +250,7 @@ func (g *gate) flows(ordered bool) bool {
 type ticket struct {
 	probe     int  // 0: the gate is open; 1 for the first probe, 2 for the second in a row, …
 	unordered bool // the database is away: only what asks nothing of it may leave
+	at        time.Time
 }
 
 // pass returns once a batch may leave: when the gate is open, or as the one probe of a gate that has been closed long
@@ -269,7 +273,7 @@ const forever = time.Hour
 func (g *gate) admit(now time.Time) (t ticket, sleep time.Duration, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t.unordered = g.closed[cause{reason: ReasonDatabase}] != nil
+	t.unordered, t.at = g.closed[cause{reason: ReasonDatabase}] != nil, now
 	var until time.Time
 	for reason := range g.paces {
 		c := g.closed[cause{reason: reason}]

@@ -14,14 +14,14 @@ const (
 	lockedShare = 20
 )
 
-// reached notes that Salesforce has answered a call for an object as it should, and which reasons the same answer gave to
-// keep the gate closed all the same.
-func (c *Consumer) reached(object string, began time.Time, still ...Reason) {
+// reached notes that Salesforce has answered a call as it should that was let out at a time, and which reasons the same answer
+// gave to keep the gate closed all the same.
+func (c *Consumer) reached(object string, admitted time.Time, still ...Reason) {
 	now := time.Now()
 	c.lanes.grow(object, now)
-	c.gate.reached(began, append(still, c.mindQuota()...)...)
+	c.gate.reached(admitted, append(still, c.mindQuota()...)...)
 	if c.gate.flows(false) { // else it was a probe that has not opened the gate
-		c.throttle.reached(began, now)
+		c.throttle.reached(admitted, now)
 	}
 }
 

@@ -65,10 +65,10 @@ func (t *throttle) again() {
 	t.change(func() { t.ramp, t.worked, t.began = 1, 0, time.Now() })
 }
 
-// reached notes a call that Salesforce answered as it should. One that began before the ramp says nothing about it.
-func (t *throttle) reached(began, now time.Time) {
+// reached notes a call that Salesforce answered as it should. One that was let out before the ramp began says nothing about it.
+func (t *throttle) reached(admitted, now time.Time) {
 	t.change(func() {
-		if t.ramp < t.most && !began.Before(t.began) {
+		if t.ramp < t.most && !admitted.Before(t.began) {
 			if t.worked++; t.worked >= t.ramp {
 				t.ramp, t.worked = 2*t.ramp, 0
 			}
