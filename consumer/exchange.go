@@ -50,8 +50,16 @@ func (d *delivery) through(ctx context.Context) error {
 	if d.probe {
 		return d.c.deps.Pipeline.Try(ctx, d.exchange)
 	}
-	return d.c.deps.Pipeline.Do(ctx, d.exchange, func(time.Duration) {
-		d.free()
+	sick := false
+	call := func(ctx context.Context) (open, err error) {
+		open, err = d.exchange(ctx)
+		sick = err != nil && failureOf(err).class == sfapi.System
+		return open, err
+	}
+	return d.c.deps.Pipeline.Do(ctx, call, func(time.Duration) {
+		if !sick { // else more would leave for a link that may be down
+			d.free()
+		}
 		d.flush(ctx) // what is known need not wait for what is retried
 	})
 }
