@@ -95,6 +95,12 @@ func (w *world) eventually(what string, ok func() bool) {
 // steal takes messages of a mapping as a member of the group that never settles them: they come again after the ack wait.
 func (w *world) steal(mapping string, n int) {
 	w.t.Helper()
+	w.lurk(mapping, n, 50*time.Millisecond)()
+}
+
+// lurk asks for messages like steal, but for those that come until the time is over; the returned function waits for them.
+func (w *world) lurk(mapping string, n int, limit time.Duration) (wait func()) {
+	w.t.Helper()
 	durable, err := w.js.CreateOrUpdateConsumer(w.t.Context(), "CHANGES", jetstream.ConsumerConfig{
 		Durable: "penstock-" + mapping, FilterSubject: "changes." + strings.TrimSuffix(mapping, "s") + ".*", Description: "penstock mapping " + mapping,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second, MaxDeliver: -1, MaxAckPending: 4000,
@@ -102,11 +108,13 @@ func (w *world) steal(mapping string, n int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	batch, err := durable.FetchNoWait(n)
+	batch, err := durable.Fetch(n, jetstream.FetchMaxWait(limit))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for range batch.Messages() {
+	return func() {
+		for range batch.Messages() {
+		}
 	}
 }
 
@@ -198,11 +206,13 @@ func TestNewestWinsForReal(t *testing.T) {
 			streams[i] = drawStream(rng, fmt.Sprintf("%d-%d", round, i))
 		}
 		for events := range interleave(rng, streams) {
+			stolen, action := func() {}, rng.IntN(6)
+			if action < 2 {
+				stolen = w.lurk([]string{"wholes", "parts"}[rng.IntN(2)], 1+rng.IntN(5), 200*time.Millisecond)
+			}
 			w.publish(state, events...)
-			switch rng.IntN(6) {
-			case 0, 1:
-				w.steal([]string{"wholes", "parts"}[rng.IntN(2)], 1+rng.IntN(5))
-			case 2:
+			stolen()
+			if action == 2 {
 				i := rng.IntN(round + 1)
 				stops[i]()
 				start(i)
