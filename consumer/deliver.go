@@ -95,6 +95,7 @@ type delivery struct {
 	admitted time.Time // when the gate let it out: its success says nothing of what closed the gate since
 
 	open   []*item         // still to be sent by the exchange under way
+	size   int             // of the exchange when it began
 	errs   map[*item]error // why an open item is open
 	shrunk []*item         // failed, but may work in a smaller batch
 	done   []*item         // have outcomes, and travel again once these are settled

@@ -19,7 +19,7 @@ func (d *delivery) send(ctx context.Context, items []*item) {
 	if len(items) == 0 {
 		return
 	}
-	d.open, d.errs, d.shrunk = items, make(map[*item]error), nil
+	d.open, d.size, d.errs, d.shrunk = items, len(items), make(map[*item]error), nil
 	alone := len(items) == 1
 	err := d.through(ctx)
 	open, shrunk := d.open, d.shrunk
@@ -83,7 +83,7 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	}
 	began := time.Now()
 	results, err := d.call(ctx)
-	d.c.strain(d.lane.object, began, results, err)
+	d.c.strain(d.lane.object, d.size, began, results, err)
 	if err != nil {
 		return nil, wordOf(err)
 	}

@@ -100,7 +100,10 @@ func (g *gate) close(c Closure) {
 	}
 	g.closed[key] = &c
 	if known == nil {
-		line := g.log.Warn().Str("reason", string(c.Reason)).Str("mapping", c.Mapping).Str("why", c.Why)
+		line := g.log.Warn().Str("reason", string(c.Reason)).Str("why", c.Why)
+		if c.Mapping != "" {
+			line.Str("mapping", c.Mapping)
+		}
 		if !c.Until.IsZero() {
 			line.Time("until", c.Until)
 		}
@@ -151,8 +154,11 @@ func (g *gate) remove(key cause) {
 		return
 	}
 	delete(g.closed, key)
-	g.log.Info().Str("reason", string(c.Reason)).Str("mapping", c.Mapping).Dur("closed_for", time.Since(c.Since)).
-		Msg("gate open, intake goes on")
+	line := g.log.Info().Str("reason", string(c.Reason)).Dur("closed_for", time.Since(c.Since).Round(time.Millisecond))
+	if c.Mapping != "" {
+		line.Str("mapping", c.Mapping)
+	}
+	line.Msg("gate open, intake goes on")
 	g.notice(*c, false)
 	g.signal()
 }

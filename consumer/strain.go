@@ -10,7 +10,7 @@ import (
 const (
 	// Salesforce counts a call that runs for 20 s as long, and an org may have only 25 of them under way.
 	longRunning = 20 * time.Second
-	// A call with fewer than one in so many of its records locked has met somebody else's work; the retry is enough.
+	// A batch with one record locked, or fewer than one in so many, has met somebody else's work: the retry is enough.
 	lockedShare = 20
 )
 
@@ -26,9 +26,9 @@ func (c *Consumer) reached(object string, admitted time.Time, still ...Reason) {
 }
 
 // strain reacts to a call that was in the way of others, or took long: with fewer calls at a time, smaller batches of the
-// object, or both.
-func (c *Consumer) strain(object string, began time.Time, results []sfapi.Result, err error) {
-	limit := limitOf(results, err)
+// object, or both. size is that of the batch, of which a retry sends only what is still open.
+func (c *Consumer) strain(object string, size int, began time.Time, results []sfapi.Result, err error) {
+	limit := limitOf(size, results, err)
 	if limit == sfapi.LimitConcurrent || limit == sfapi.LimitLocks {
 		c.throttle.strained(began)
 	}
@@ -48,8 +48,8 @@ func answeredAtAll(err error) bool {
 	return err == nil || errors.As(err, &sf) && sf.Status != 0
 }
 
-// limitOf finds the limit that a call ran into: as a whole, or with more than a few of its records.
-func limitOf(results []sfapi.Result, err error) sfapi.Limit {
+// limitOf finds the limit that a call ran into: as a whole, or with more than a few records of its batch.
+func limitOf(size int, results []sfapi.Result, err error) sfapi.Limit {
 	if err != nil {
 		return failureOf(err).limit
 	}
@@ -60,7 +60,7 @@ func limitOf(results []sfapi.Result, err error) sfapi.Limit {
 		}
 	}
 	for _, limit := range sfapi.Limits() {
-		if n := counts[limit]; n > 0 && n*lockedShare >= len(results) {
+		if n := counts[limit]; n > 1 && n*lockedShare >= size {
 			return limit
 		}
 	}
