@@ -35,6 +35,7 @@ func (d *delivery) claim(ctx context.Context, items []*item) ([]*item, error) {
 		grants, err = d.c.deps.Ledger.Claim(ctx, claims)
 		return err
 	})
+	d.resume()
 	if err == nil && len(grants) != len(claims) {
 		err = fmt.Errorf("%d grants for %d claims", len(grants), len(claims))
 	}

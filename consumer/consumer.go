@@ -113,7 +113,8 @@ type Consumer struct {
 	database *database
 	random   func() float64
 
-	calling   atomic.Int64             // batches on their way
+	calling   atomic.Int64             // batches on their way, but for those that wait for the database
+	apart     sync.RWMutex             // held for reading while ordinary events are mapped, for writing while suspects are on their own
 	quotaLow  atomic.Bool              // and operators have been told
 	aside     sync.WaitGroup           // items that wait outside of their lanes
 	uncovered atomic.Pointer[[]string] // subjects of the stream that no mapping covers
@@ -213,6 +214,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	c.log.Info().Int("in_flight", c.inFlight()).Msg("stopping: intake ends")
+	for _, r := range c.routes {
+		c.giveBack(r.quarantine.withdraw()) // their mapping may be stopped
+	}
 	c.finish(work, stopped)
 	stop()
 	<-stopped
@@ -221,12 +225,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return failed
 }
 
+// patrol is how often something is looked at that nobody tells of.
+const patrol = 100 * time.Millisecond
+
 // finish waits until nothing is in flight, or until it may not wait any longer.
 func (c *Consumer) finish(work context.Context, intakeStopped <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(work, c.cfg.ShutdownTimeout)
 	defer cancel()
 	c.lanes.hurryUp()
-	const patrol = 100 * time.Millisecond
 	for c.slots.waitFreed(ctx, patrol) {
 		// A closed gate would let nothing more out: what waits is given back as soon as what is on its way has ended.
 		if !c.gate.flows(true) && c.calling.Load() == 0 {
@@ -291,6 +297,7 @@ type route struct {
 	probes chan struct{} // holds a token when intake may fetch one event although the tripwire has tripped
 	paused Standing      // as the watch last saw it
 	owed   bool          // the server still has to be told that nothing stands any more
+	lifted time.Time     // when the tripwire was
 
 	mu       sync.Mutex
 	consumer jetstream.Consumer

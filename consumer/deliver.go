@@ -22,22 +22,20 @@ func (c *Consumer) dispatch(ctx context.Context) {
 			return
 		}
 		// A batch that waits to be retried needs no call, so another one may leave meanwhile.
-		free := sync.OnceFunc(c.throttle.release)
+		d := &delivery{c: c, lane: b.lane, free: sync.OnceFunc(c.throttle.release), probe: t.probe > 0, admitted: t.at}
+		if d.endProbe = func() {}; d.probe {
+			d.endProbe = sync.OnceFunc(c.gate.endProbe)
+		}
 		c.calling.Add(1)
-		// One that waits for the database makes no call, and must not keep others from probing.
-		yield := sync.OnceFunc(func() {
-			free()
-			c.calling.Add(-1)
-			if t.probe > 0 {
-				c.gate.endProbe()
-			}
-		})
 		deliveries.Go(func() {
-			defer yield()
-			c.deliver(ctx, &delivery{c: c, lane: b.lane, free: free, yield: yield, probe: t.probe > 0, admitted: t.at}, b)
+			defer d.yield()
+			c.deliver(ctx, d, b)
 		})
 	}
 }
+
+// doubtful is how many probes in a row have to fail until it may be what they carry that closes the gate.
+const doubtful = 3
 
 // nextBatch waits for a batch that may leave now; nil when ctx has ended.
 func (c *Consumer) nextBatch(ctx context.Context) (*batch, ticket) {
@@ -45,6 +43,9 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, ticket) {
 		t, err := c.gate.pass(ctx)
 		if err != nil {
 			return nil, t
+		}
+		if t.probe > doubtful && c.lanes.allHeld() {
+			c.gate.askWitness()
 		}
 		b, sleep := c.lanes.take(time.Now(), t)
 		if b != nil {
@@ -86,11 +87,12 @@ func (c *Consumer) deliver(ctx context.Context, d *delivery, b *batch) {
 
 // delivery is one batch on its way. It is used by one goroutine.
 type delivery struct {
-	c     *Consumer
-	lane  laneID
-	free  func() // lets another batch leave
-	yield func() // the same, because the database makes it wait
-	probe bool   // one call shows enough
+	c        *Consumer
+	lane     laneID
+	free     func() // lets another batch leave
+	probe    bool   // one call shows enough
+	endProbe func() // lets another probe leave
+	away     bool   // it waits for the database
 
 	admitted time.Time // when the gate let it out: its success says nothing of what closed the gate since
 
@@ -100,6 +102,24 @@ type delivery struct {
 	shrunk []*item         // failed, but may work in a smaller batch
 	done   []*item         // have outcomes, and travel again once these are settled
 	back   []returned      // go back to their lanes then
+}
+
+// yield lets others leave because the database makes this one wait: it makes no call, and must not keep them from probing.
+func (d *delivery) yield() {
+	d.free()
+	d.endProbe()
+	if !d.away {
+		d.away = true
+		d.c.calling.Add(-1)
+	}
+}
+
+// resume goes on after the database has answered.
+func (d *delivery) resume() {
+	if d.away {
+		d.away = false
+		d.c.calling.Add(1)
+	}
 }
 
 // returned is an item that goes back to its lane without a verdict.
@@ -210,6 +230,7 @@ func (d *delivery) conclude(ctx context.Context, items []*item) {
 		outcomes = append(outcomes, it.outcomes...)
 	}
 	d.c.settle(ctx, outcomes, d.yield)
+	d.resume()
 	d.c.lanes.finish(items...)
 }
 

@@ -58,6 +58,7 @@ func (c *Consumer) resumeChanged(ctx context.Context, r *route) error {
 	if s := standingOf(info); s.Tripwire != nil && s.Tripwire.Config != r.Fingerprint {
 		c.log.Info().Str("mapping", r.Name).Str("why", s.Tripwire.Why).
 			Msg("the tripwire had stopped the mapping under another configuration, and lets it go")
+		r.lifted = time.Now()
 		r.want(wish{lift: true})
 	}
 	return c.attend(ctx, r, info)

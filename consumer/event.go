@@ -32,11 +32,13 @@ type event struct {
 	overlapped bool            // it was written when another instance may have been writing too; see restore
 	waits      int             // how often its key was busy elsewhere
 	deaths     int             // of processes that worked on it in quarantine
+	apart      bool            // it is in quarantine
 	over       chan struct{}   // of one in quarantine: closed when it is settled or given back; guarded by route.mu
 	probe      bool            // fetched to find out whether a tripped mapping is well again
 
 	// A change that is held although others get through is under suspicion; see suspect.
 	holds  int    // how often; guarded by lanes.mu
+	asides int    // how often it waited by itself because Salesforce takes others but not it
 	heldAt uint64 // how many calls had worked when it was last held, plus one; 0: never held
 }
 

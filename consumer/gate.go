@@ -27,6 +27,7 @@ type gate struct {
 	probing bool                 // a probe is under way
 	answers uint64               // calls that Salesforce has answered as it should
 	changed chan struct{}
+	witness chan struct{} // holds a token when one event may be fetched although the gate is closed
 }
 
 // cause is a reason and the mapping that it stops; none: all.
@@ -56,7 +57,7 @@ func paces(openFor, maxOpenFor time.Duration) map[Reason]pace {
 func newGate(log zerolog.Logger, random func() float64, paces map[Reason]pace, notice func(Closure, bool)) *gate {
 	return &gate{
 		log: log, random: random, paces: paces, notice: notice,
-		closed: make(map[cause]*Closure), tries: make(map[Reason]int), latest: make(map[Reason]time.Time), changed: make(chan struct{}),
+		closed: make(map[cause]*Closure), tries: make(map[Reason]int), latest: make(map[Reason]time.Time), witness: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
 
@@ -204,35 +205,71 @@ func (g *gate) answered() uint64 {
 	return g.answers
 }
 
-// wait returns once a mapping may take messages, or once one is asked for to try whether its tripwire may let go. A mapping
-// that asks nothing of the ledger goes on without the database.
-func (g *gate) wait(ctx context.Context, r *route) (probe bool, err error) {
+// leave is what a mapping may take from the stream.
+type leave int
+
+const (
+	takeAll     leave = iota
+	takeProbe         // one event, to try whether its tripwire may let go
+	takeWitness       // one event, to try whether others get through than those that wait
+)
+
+// wait returns once a mapping may take messages, all or one. One that asks nothing of the ledger goes on without the
+// database.
+func (g *gate) wait(ctx context.Context, r *route) (leave, error) {
 	for {
-		g.mu.Lock()
-		stopped, changed := !g.passable(r.Ordered), g.changed
-		for key := range g.closed {
-			stopped = stopped || key.mapping != "" && key.mapping == r.Name
+		open, alone, changed := g.state(r)
+		if open && alone {
+			return takeAll, ctx.Err()
 		}
-		g.mu.Unlock()
-		if !stopped {
-			return false, ctx.Err()
+		witness := g.witness
+		if !alone {
+			witness = nil // what stops this mapping is no question of Salesforce
 		}
 		select {
 		case <-changed:
+		case <-witness:
+			return takeWitness, ctx.Err()
 		case <-r.probes:
-			if g.stops(ReasonTripwire, r.Name) && g.flows(r.Ordered) {
-				return true, ctx.Err()
+			if open && g.stops(ReasonTripwire, r.Name) {
+				return takeProbe, ctx.Err()
 			}
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return takeAll, ctx.Err()
 		}
 	}
 }
 
 // waitOpen returns once a mapping may go on with what it has.
 func (g *gate) waitOpen(ctx context.Context, r *route) error {
-	_, err := g.wait(ctx, &route{Route: r.Route}) // which nobody asks for a probe
-	return err
+	for {
+		open, alone, changed := g.state(r)
+		if open && alone {
+			return ctx.Err()
+		}
+		if !await(ctx, forever, changed) {
+			return ctx.Err()
+		}
+	}
+}
+
+// state says whether nothing stops all mappings, and whether nothing stops this one alone or for want of the database.
+func (g *gate) state(r *route) (open, alone bool, changed <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	alone = !r.Ordered || g.closed[cause{reason: ReasonDatabase}] == nil
+	for key := range g.closed {
+		alone = alone && (key.mapping == "" || key.mapping != r.Name)
+	}
+	return g.passable(r.Ordered), alone, g.changed
+}
+
+// askWitness lets some mapping fetch one event, although the gate is closed.
+func (g *gate) askWitness() {
+	select {
+	case g.witness <- struct{}{}:
+	default:
+	}
 }
 
 // passable says whether nothing stops all mappings, or all that ask the ledger. The caller holds the lock.

@@ -126,21 +126,21 @@ func TestAMappingThatIsStoppedStopsAlone(t *testing.T) {
 		if _, err := g.wait(t.Context(), other); err != nil {
 			t.Fatal(err)
 		}
-		waited := make(chan bool)
+		waited := make(chan leave)
 		go func() {
-			probe, _ := g.wait(t.Context(), tripped)
-			waited <- probe
-			probe, _ = g.wait(t.Context(), tripped)
-			waited <- probe
+			for range 2 {
+				may, _ := g.wait(t.Context(), tripped)
+				waited <- may
+			}
 		}()
 		synctest.Wait()
 		tripped.probes <- struct{}{}
-		if !<-waited {
-			t.Fatal("the mapping went on although it is stopped")
+		if may := <-waited; may != takeProbe {
+			t.Fatalf("the mapping may take %v although it is stopped", may)
 		}
 		g.letGo(ReasonTripwire, "tripped")
-		if <-waited {
-			t.Fatal("a probe although the mapping is let go")
+		if may := <-waited; may != takeAll {
+			t.Fatalf("the mapping may take %v although it is let go", may)
 		}
 	})
 }

@@ -32,13 +32,21 @@ func (d *delivery) hold(it *item, f failure, err error) {
 	answered := d.c.gate.answered()
 	suspicious := false
 	for _, ev := range it.events {
-		if reason == ReasonBreaker && ev.heldAt > 0 && answered >= ev.heldAt {
-			suspicious = true
-			ev.holds++
-		}
+		suspicious = suspicious || ev.heldAt > 0 && answered >= ev.heldAt
 		ev.heldAt = answered + 1
 	}
-	if suspicious {
+	switch {
+	case suspicious && reason == ReasonMaintenance:
+		// Salesforce says so itself, of the record or its object. No smaller company would do better: those that were held
+		// together come back together.
+		first := it.events[0]
+		d.back = append(d.back, returned{it, aside, min(max(d.c.cfg.MaxOpenFor, minAside), minAside<<min(first.asides, 10))})
+		first.asides++
+		return
+	case suspicious && reason == ReasonBreaker:
+		for _, ev := range it.events {
+			ev.holds++
+		}
 		wait := min(maxAside, minAside<<min(it.events[0].holds, 10))
 		d.back = append(d.back, returned{it, aside, wait/2 + time.Duration(d.c.random()*float64(wait/2))})
 		return

@@ -43,13 +43,17 @@ func (in *intake) run(ctx, work context.Context) error {
 	quiet, all := in.c.slots.reserve, in.c.slots.total
 	want := quiet // few on a quiet stream, as many as there are under backlog
 	for {
-		probe, err := in.c.gate.wait(ctx, in.route)
+		leave, err := in.c.gate.wait(ctx, in.route)
 		if err != nil {
 			return nil //nolint:nilerr // ctx has ended, which is how this ends
 		}
-		if probe {
+		switch leave {
+		case takeProbe:
 			in.probe(ctx, work)
 			continue
+		case takeWitness:
+			want = 1
+		case takeAll:
 		}
 		n, bytes, err := in.route.share.acquire(ctx, want)
 		if err != nil {
@@ -185,7 +189,9 @@ func parted(events []*event) (fresh, known []*event) {
 func (in *intake) take(ctx context.Context, events []*event) {
 	events, suspects := in.c.divideSuspects(in.c.recall(ctx, events))
 	in.route.quarantine.add(suspects)
+	in.c.apart.RLock()
 	ready, outcomes := in.c.prepare(events)
+	in.c.apart.RUnlock()
 	in.c.lanes.push(ready)
 	if in.c.gate.stops(ReasonTripwire, in.route.Name) {
 		in.c.withdraw(in.route) // it has tripped since
@@ -253,7 +259,7 @@ func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 // divideSuspects tells those apart that may end the process.
 func (c *Consumer) divideSuspects(events []*event) (others, suspects []*event) {
 	for _, ev := range events {
-		if c.suspicious(ev) {
+		if c.suspicious(ev) && !ev.probe {
 			suspects = append(suspects, ev)
 		} else {
 			others = append(others, ev)

@@ -25,6 +25,7 @@ type laneID struct {
 	field   string // the External ID field
 	op      mapping.Op
 	ordered bool // they ask the ledger, and so have to wait for the database
+	apart   bool // they may end the process: see quarantine
 }
 
 // queue holds what waits for one record, oldest first. External IDs that Salesforce takes for the same share a queue, and so
@@ -87,6 +88,7 @@ type lanes struct {
 	sizes   map[string]*sizing // of objects whose batches were once too large
 	waiting int                // events in queues that are not in a batch
 	hurry   bool               // no lingering: the service is stopping
+	apart   bool               // only what may end the process leaves now
 }
 
 func newLanes(limits BatchLimits) *lanes {
@@ -138,7 +140,7 @@ func (l *lanes) take(now time.Time, t ticket) (*batch, time.Duration) {
 	var full, due *lane
 	var sleep time.Duration
 	for _, ln := range l.order {
-		if len(ln.ready) == 0 || ln.id.ordered && t.unordered {
+		if len(ln.ready) == 0 || ln.id.ordered && t.unordered || l.apart && !ln.id.apart {
 			continue
 		}
 		left := l.linger(ln) - now.Sub(ln.oldest())
@@ -239,7 +241,7 @@ func (l *lanes) mergeable(q *queue, now time.Time) int {
 	for i, ev := range q.events[1:] {
 		size += ev.size
 		if ev.alone || ev.change.Op != mapping.Upsert || ev.change.Key != first.change.Key || size > l.limits.MaxBytes ||
-			ev.route.Ordered != first.route.Ordered || ev.sealed(now) != first.sealed(now) {
+			ev.route.Ordered != first.route.Ordered || ev.apart != first.apart || ev.sealed(now) != first.sealed(now) {
 			return i + 1
 		}
 	}
@@ -346,6 +348,26 @@ func (l *lanes) unlist(q *queue) {
 	ln.ready = slices.DeleteFunc(ln.ready, func(other *queue) bool { return other == q })
 }
 
+// keepApart lets only those leave that may end the process, or all again.
+func (l *lanes) keepApart(only bool) {
+	l.mu.Lock()
+	l.apart = only
+	l.mu.Unlock()
+	l.wake()
+}
+
+// allHeld says whether everything that waits has been held before: none of it can show that others would get through.
+func (l *lanes) allHeld() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, q := range l.keys {
+		if len(q.events) > 0 && q.events[0].heldAt == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // depth is how many changes wait, and in how many busy or waiting keys.
 func (l *lanes) depth() (waiting, keys int) {
 	l.mu.Lock()
@@ -412,7 +434,7 @@ func (l *lanes) lane(q *queue) *lane { return l.laneOf(q.events[0]) }
 
 func (l *lanes) laneOf(ev *event) *lane {
 	change := ev.change
-	id := laneID{change.Key.Object, change.Key.Field, change.Op, ev.route.Ordered}
+	id := laneID{change.Key.Object, change.Key.Field, change.Op, ev.route.Ordered, ev.apart}
 	ln := l.lanes[id]
 	if ln == nil {
 		ln = &lane{id: id}

@@ -75,6 +75,7 @@ func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 		lost, err = d.c.deps.Ledger.Settle(ctx, settlements)
 		return err
 	})
+	d.resume()
 	if err != nil {
 		return nil, err
 	}

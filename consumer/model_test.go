@@ -311,7 +311,7 @@ func (m *model) deliver(at, to int) {
 func (m *model) work(i int) {
 	c := m.instances[i]
 	if b, _ := c.lanes.take(time.Now(), ticket{}); b != nil {
-		c.deliver(m.ctx, &delivery{c: c, lane: b.lane, free: func() {}, yield: func() {}}, b)
+		c.deliver(m.ctx, &delivery{c: c, lane: b.lane, free: func() {}, endProbe: func() {}}, b)
 	}
 	c.gate.open(Reasons()...)
 }

@@ -546,3 +546,30 @@ func TestAnOrgThatTakesUpdatesButNoInsertsCostsFewCalls(t *testing.T) {
 		t.Fatalf("%d of 400 are written, letters %+v", written, r.letters())
 	}
 }
+
+// On a quiet stream a record that ends every call it is in is all that there is to probe with. Somebody else has to be
+// fetched to find out that the others would get through.
+func TestTheLastRecordThatWaitsDoesNotStopEverybody(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"TXN_SECURITY_APEX_ERROR", "PACKAGE_LICENSE_REQUIRED"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t, &salesforce{judge: func(_ int, key, _ string) *sfapi.Error {
+				if key == "BAD" {
+					return &sfapi.Error{Kind: sfapi.System, Code: code, Status: 200, Suspect: -1}
+				}
+				return nil
+			}})
+			c, _ := r.start()
+			r.publish("changes.account.x", `{"id":"BAD","name":"n"}`)
+			r.eventually("the gate closes", func() bool { return len(c.Closures()) > 0 })
+			time.Sleep(6 * time.Second) // until the pull that was open when it closed is over
+			for i := range 20 {
+				r.publish("changes.account.x", fmt.Sprintf(`{"id":"GOOD-%d","name":"n"}`, i))
+			}
+			for i := range 20 {
+				r.eventually("the others get through", func() bool { return r.sf.record(fmt.Sprintf("GOOD-%d", i)) != "" })
+			}
+		})
+	}
+}

@@ -13,7 +13,8 @@ import (
 // quarantine finds out which message of a mapping ends the process. One that was delivered often without a verdict is under
 // suspicion; but so is everything that was in flight beside it, each time, and what stops and lost connections gave back. So
 // suspects are worked on group by group, and a death is counted for each of a group before. If the process survives, the
-// group is acquitted; if not, the next group that one of them is in is smaller, until it is alone.
+// group is acquitted; if not, the next group that one of them is in is smaller, until it is alone, and nothing else is
+// worked on meanwhile.
 type quarantine struct {
 	c     *Consumer
 	route *route
@@ -64,6 +65,7 @@ func (q *quarantine) add(events []*event) {
 	q.c.log.Warn().Str("mapping", q.route.Name).Int("messages", len(events)).Uint64("first_seq", events[0].ref.Sequence).
 		Uint64("deliveries", events[0].deliveries).Msg("delivered often without a verdict: worked on apart from others, in case one ends the process")
 	for _, ev := range events {
+		ev.apart = true
 		q.route.await(ev)
 	}
 	q.mu.Lock()
@@ -78,15 +80,23 @@ func (q *quarantine) add(events []*event) {
 // run works until ctx ends. What is left then is held, and goes back with everything else.
 func (q *quarantine) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		group := q.next()
-		switch {
-		case len(group) == 0:
+		if q.empty() {
 			await(ctx, forever, q.added)
-		case !group[0].probe && q.c.gate.waitOpen(ctx, q.route) != nil: // a probe is to open it
-		default:
+			continue
+		}
+		if q.c.gate.waitOpen(ctx, q.route) != nil {
+			return
+		}
+		if group := q.next(); len(group) > 0 {
 			q.work(ctx, group)
 		}
 	}
+}
+
+func (q *quarantine) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) == 0
 }
 
 // next takes the first event and those that may be worked on together with it.
@@ -114,22 +124,18 @@ func (q *quarantine) withdraw() []*event {
 	return gone
 }
 
-// work carries a group on until each of it has a verdict or is back in the stream.
+// work carries a group on until each of it has a verdict or is back in the stream, or until nothing is worked on any more.
 func (q *quarantine) work(ctx context.Context, group []*event) {
-	c := q.c
-	if first := group[0]; c.guilty(first) {
+	c, first := q.c, group[0]
+	if c.guilty(first) {
 		c.settle(ctx, []outcome{dead(first, refuse(codeCrashLoop,
 			"delivered %d times without a verdict, and %d processes ended while they worked on this event", first.deliveries, first.deaths))}, nil)
-	} else if q.note(ctx, group, c.deps.DeadLetters.Suspect) {
-		ready, outcomes := c.prepare(group)
-		c.lanes.push(ready)
-		c.settle(ctx, outcomes, nil)
-	}
-	for _, ev := range group {
-		select {
-		case <-ev.over:
-		case <-ctx.Done():
+	} else {
+		end := q.alone(ctx, first.deaths > 0)
+		if q.note(ctx, group, c.deps.DeadLetters.Suspect) {
+			q.carry(ctx, group)
 		}
+		end()
 	}
 	if ctx.Err() != nil {
 		var cancel context.CancelFunc
@@ -137,6 +143,51 @@ func (q *quarantine) work(ctx context.Context, group []*event) {
 		defer cancel()
 	}
 	q.note(ctx, group, c.deps.DeadLetters.Acquit) // we are here, so they have ended nothing
+}
+
+// alone sees to it that nothing else is worked on, in no mapping, until end is called: what ends the process then can only
+// be of the group. Without evidence yet, others go on.
+func (q *quarantine) alone(ctx context.Context, evidence bool) (end func()) {
+	if !evidence {
+		return func() {}
+	}
+	c := q.c
+	c.apart.Lock()
+	c.lanes.keepApart(true)
+	for c.calling.Load() > 0 && await(ctx, patrol, nil) {
+		continue
+	}
+	return func() {
+		c.lanes.keepApart(false)
+		c.apart.Unlock()
+	}
+}
+
+// carry lets a group travel, and returns when all of it has ended. It returns early when the gate closes: what waits for it
+// to open ends no process, and others shall not wait for it.
+func (q *quarantine) carry(ctx context.Context, group []*event) {
+	c := q.c
+	ready, outcomes := c.prepare(group)
+	c.lanes.push(ready)
+	if c.gate.stops(ReasonTripwire, q.route.Name) {
+		c.withdraw(q.route) // it has tripped since
+	}
+	c.settle(ctx, outcomes, nil)
+	for _, ev := range group {
+		for over := false; !over; {
+			open, alone, changed := c.gate.state(q.route)
+			if !open || !alone {
+				return
+			}
+			select {
+			case <-ev.over:
+				over = true
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // note writes down what becomes of suspects. It is false if that cannot be written; then they go back.

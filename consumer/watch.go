@@ -87,7 +87,11 @@ func (c *Consumer) measure(ctx context.Context, r *route, info *jetstream.Consum
 	for _, delay := range c.cfg.Redelivery.Delays {
 		longest = max(longest, delay)
 	}
-	n, err := c.deps.DeadLetters.Waiting(ctx, r.Name, now.Add(-longest))
+	since := now.Add(-longest)
+	if r.lifted.After(since) {
+		since = r.lifted // what failed before was forgiven
+	}
+	n, err := c.deps.DeadLetters.Waiting(ctx, r.Name, since)
 	if err != nil {
 		return // the next statement that has to work will close the gate
 	}
@@ -100,6 +104,7 @@ func (c *Consumer) measure(ctx context.Context, r *route, info *jetstream.Consum
 // stands there.
 func (c *Consumer) attend(ctx context.Context, r *route, info *jetstream.ConsumerInfo) error {
 	found := standingOf(info)
+	r.owed = r.owed || !found.foreign()
 	s, err := c.fulfil(ctx, r, found)
 	if err != nil {
 		return err
@@ -117,7 +122,6 @@ func (c *Consumer) attend(ctx context.Context, r *route, info *jetstream.Consume
 			return err
 		}
 	}
-	r.owed = r.owed || !found.foreign()
 	if !s.foreign() || r.owed { // else another tool has paused it, and it is not ours that has just lost its reason
 		if s.Tripwire == nil || now.After(s.Tripwire.Trying) {
 			err = s.enforce(ctx, c.deps.JetStream, c.cfg.Stream)
@@ -173,6 +177,7 @@ func (c *Consumer) show(r *route, s Standing) {
 	case c.gate.stops(ReasonTripwire, r.Name) && !r.tripping():
 		r.drainProbes()
 		r.tripwire.reset()
+		r.lifted = time.Now()
 		c.gate.letGo(ReasonTripwire, r.Name)
 	}
 	switch {

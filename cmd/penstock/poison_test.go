@@ -27,17 +27,22 @@ func TestPoisonHurtsOnlyItself(t *testing.T) {
 	}
 	s := newSite(t, sfsim.Config{})
 	text := strings.NewReplacer(
-		"{stream: CHANGES}", "{stream: CHANGES, ack_wait: 1s, max_deliveries: 6, max_in_flight: 400}",
+		"{stream: CHANGES}", "{stream: CHANGES, ack_wait: 1s, max_deliveries: 12, max_in_flight: 400}",
 		"  auth:", "  timeout: 1s\n  auth:",
-		"max_attempts: 15", "max_attempts: 2",
+		"max_attempts: 15", "max_attempts: 10",
 	).Replace(s.keys() + impatient)
 	cfg := s.file("penstock.yaml", text+workload.Mappings)
 
-	gen, state := workload.New(3, 10), workload.State{}
+	const anchors = 10 // accounts that orders refer to
+	gen, state := workload.New(3, anchors), workload.State{}
 	poisons := map[int]string{30: "PANIC-map", 70: "PANIC-call", 110: "KILL-map", 150: "KILL-call"}
 	codes := map[string]string{"PANIC-map": "INTERNAL", "PANIC-call": "INTERNAL", "KILL-map": "CRASH_LOOP", "KILL-call": "CRASH_LOOP"}
 	events := make([]workload.Event, 200)
 	for i := range events {
+		if i >= anchors && i%4 == 1 { // another mapping, which dies with them
+			events[i] = gen.Order(i, false)
+			continue
+		}
 		events[i] = gen.Account(i)
 		if poison := poisons[i]; poison != "" {
 			events[i].Data = fmt.Appendf(nil, `{"op":"upsert","id":%q,"name":%q}`, events[i].Key, poison)
@@ -48,7 +53,7 @@ func TestPoisonHurtsOnlyItself(t *testing.T) {
 
 	deaths := 0
 	p := launch(t, bin, cfg)
-	for deadline := time.Now().Add(2 * time.Minute); !s.accountsSettled(); {
+	for deadline := time.Now().Add(2 * time.Minute); !s.settled(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("not settled after %d deaths", deaths)
 		}
@@ -74,14 +79,4 @@ func TestPoisonHurtsOnlyItself(t *testing.T) {
 		t.Error(line)
 	}
 	t.Logf("%d deaths for two poisons that kill; %d calls", deaths, s.sim.Stats().Calls[sfsim.OpUpsert])
-}
-
-// accountsSettled says whether the durable of accounts has nothing left to do.
-func (s *site) accountsSettled() bool {
-	durable, err := s.js.Consumer(s.t.Context(), "CHANGES", "penstock-accounts")
-	if err != nil {
-		return false
-	}
-	info := durable.CachedInfo()
-	return info.NumPending == 0 && info.NumAckPending == 0
 }
