@@ -36,8 +36,8 @@ func readiness(t *testing.T, service *app.App) (r ops.Readiness) {
 	return r
 }
 
-// phase is what /status says the instance does.
-func phase(t *testing.T, service *app.App) string {
+// statusOf is what /status says.
+func statusOf(t *testing.T, service *app.App) app.Status {
 	t.Helper()
 	addr, err := service.Addr(t.Context())
 	if err != nil {
@@ -47,7 +47,13 @@ func phase(t *testing.T, service *app.App) string {
 	if err := json.Unmarshal([]byte(get(t, "http://"+addr+"/status")), &s); err != nil {
 		t.Fatal(err)
 	}
-	return s.Phase
+	return s
+}
+
+// phase is what the instance does.
+func phase(t *testing.T, service *app.App) string {
+	t.Helper()
+	return statusOf(t, service).Phase
 }
 
 // eventually polls until ok holds, and fails the test after limit.

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -207,20 +206,6 @@ func (tr *traffic) midway(from uint64) {
 	tr.w.eventually("events flow", func() bool { return tr.w.sim.Stats().Commits > from+50 })
 }
 
-// natsOf is what /status says of the connection to NATS.
-func natsOf(t *testing.T, service *app.App) string {
-	t.Helper()
-	addr, err := service.Addr(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s app.Status
-	if err := json.Unmarshal([]byte(get(t, "http://"+addr+"/status")), &s); err != nil {
-		t.Fatal(err)
-	}
-	return s.NATS
-}
-
 // TestNothingIsHeldAgainstEventsWhenServersAreAway takes NATS away in the middle of traffic, then NATS and Postgres at once.
 func TestNothingIsHeldAgainstEventsWhenServersAreAway(t *testing.T) {
 	t.Parallel()
@@ -242,7 +227,7 @@ func TestNothingIsHeldAgainstEventsWhenServersAreAway(t *testing.T) {
 			start := time.Now()
 			time.Sleep(outage)
 			for _, service := range services {
-				if s := natsOf(t, service); s == "CONNECTED" {
+				if s := statusOf(t, service).NATS; s == "CONNECTED" {
 					t.Errorf("an instance believes in a connection: %s", s)
 				}
 			}

@@ -103,14 +103,7 @@ func kinds(t *testing.T, heard []*nats.Msg) []string {
 // status is what /status says of the consumer.
 func status(t *testing.T, service *app.App) consumer.Status {
 	t.Helper()
-	addr, err := service.Addr(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s app.Status
-	if err := json.Unmarshal([]byte(get(t, "http://"+addr+"/status")), &s); err != nil {
-		t.Fatal(err)
-	}
+	s := statusOf(t, service)
 	if s.Consumer == nil {
 		return consumer.Status{}
 	}

@@ -57,14 +57,7 @@ func (e *ear) heard(kind, mapping string) int {
 // closures is what /status says keeps the gate closed, as "reason mapping", joined by commas.
 func closures(t *testing.T, service *app.App) string {
 	t.Helper()
-	addr, err := service.Addr(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s app.Status
-	if err := json.Unmarshal([]byte(get(t, "http://"+addr+"/status")), &s); err != nil {
-		t.Fatal(err)
-	}
+	s := statusOf(t, service)
 	if s.Consumer == nil {
 		return ""
 	}
