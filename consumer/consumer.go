@@ -67,7 +67,7 @@ type Config struct {
 	Instance      string        // names this process in logs
 	MaxAckPending int           // per mapping, over the whole group
 	AckWait       time.Duration // after which the server redelivers what nobody has settled or signalled
-	MaxDeliveries int           // deliveries without a verdict after which a message is presumed to kill the process
+	MaxDeliveries int           // deliveries without a verdict after which a message that ends the process is buried
 
 	MaxInFlight      int   // messages held by this process over all mappings
 	MaxInFlightBytes int64 // and their payload bytes

@@ -65,7 +65,7 @@ type Source struct {
 	MaxAckPending int `yaml:"max_ack_pending" min:"1" max:"1000000"`
 	// AckWait is after how long the server gives a message that nobody signalled to another instance. Defaults to 60s.
 	AckWait time.Duration `yaml:"ack_wait" min:"1s" max:"12h"`
-	// MaxDeliveries is after how many deliveries without a verdict a message is presumed to kill the process. Defaults to 20.
+	// MaxDeliveries is after how many deliveries without a verdict a message that ends the process is buried. Defaults to 20.
 	MaxDeliveries int `yaml:"max_deliveries" min:"2" max:"1000"`
 	// MaxInFlight is how many messages one process holds, over all mappings. Defaults to 4000.
 	MaxInFlight int `yaml:"max_in_flight" min:"1" max:"1000000"`
