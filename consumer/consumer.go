@@ -41,6 +41,7 @@ type DeadLetters interface {
 	Recover(ctx context.Context, refs []deadletter.Ref) error
 	Waiting(ctx context.Context, mapping string, since time.Time) (int, error)
 	Suspect(ctx context.Context, refs []deadletter.Ref) error
+	Spare(ctx context.Context, refs []deadletter.Ref) error
 	Acquit(ctx context.Context, refs []deadletter.Ref) error
 }
 

@@ -167,6 +167,9 @@ func (m *model) Waiting(context.Context, string, time.Time) (int, error) { retur
 // Suspect suspects nobody.
 func (m *model) Suspect(context.Context, []deadletter.Ref) error { return nil }
 
+// Spare has nobody to spare.
+func (m *model) Spare(context.Context, []deadletter.Ref) error { return nil }
+
 // Acquit has nobody to acquit.
 func (m *model) Acquit(context.Context, []deadletter.Ref) error { return nil }
 

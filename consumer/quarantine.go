@@ -126,14 +126,14 @@ func (q *quarantine) withdraw() []*event {
 
 // work carries a group on until each of it has a verdict or is back in the stream, or until nothing is worked on any more.
 func (q *quarantine) work(ctx context.Context, group []*event) {
-	c, first := q.c, group[0]
+	c, first, verdict := q.c, group[0], q.c.deps.DeadLetters.Acquit // we are here afterwards, so they have ended nothing
 	if c.guilty(first) {
 		c.settle(ctx, []outcome{dead(first, refuse(codeCrashLoop,
 			"delivered %d times without a verdict, and %d processes ended while they worked on this event", first.deliveries, first.deaths))}, nil)
 	} else {
 		end := q.alone(ctx, first.deaths > 0)
-		if q.note(ctx, group, c.deps.DeadLetters.Suspect) {
-			q.carry(ctx, group)
+		if q.note(ctx, end, group, c.deps.DeadLetters.Suspect) && !q.carry(ctx, group) {
+			verdict = c.deps.DeadLetters.Spare
 		}
 		end()
 	}
@@ -142,7 +142,7 @@ func (q *quarantine) work(ctx context.Context, group []*event) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 	}
-	q.note(ctx, group, c.deps.DeadLetters.Acquit) // we are here, so they have ended nothing
+	q.note(ctx, nil, group, verdict)
 }
 
 // alone sees to it that nothing else is worked on, in no mapping, until end is called: what ends the process then can only
@@ -157,15 +157,15 @@ func (q *quarantine) alone(ctx context.Context, evidence bool) (end func()) {
 	for c.calling.Load() > 0 && await(ctx, patrol, nil) {
 		continue
 	}
-	return func() {
+	return sync.OnceFunc(func() {
 		c.lanes.keepApart(false)
 		c.apart.Unlock()
-	}
+	})
 }
 
-// carry lets a group travel, and returns when all of it has ended. It returns early when the gate closes: what waits for it
-// to open ends no process, and others shall not wait for it.
-func (q *quarantine) carry(ctx context.Context, group []*event) {
+// carry lets a group travel, and returns when all of it has ended. It returns early, with false, when the gate closes: what
+// waits for it to open ends no process, and others shall not wait for it.
+func (q *quarantine) carry(ctx context.Context, group []*event) (ended bool) {
 	c := q.c
 	ready, outcomes := c.prepare(group)
 	c.lanes.push(ready)
@@ -177,26 +177,28 @@ func (q *quarantine) carry(ctx context.Context, group []*event) {
 		for over := false; !over; {
 			open, alone, changed := c.gate.state(q.route)
 			if !open || !alone {
-				return
+				return false
 			}
 			select {
 			case <-ev.over:
 				over = true
 			case <-changed:
 			case <-ctx.Done():
-				return
+				return false
 			}
 		}
 	}
+	return true
 }
 
-// note writes down what becomes of suspects. It is false if that cannot be written; then they go back.
-func (q *quarantine) note(ctx context.Context, group []*event, statement func(context.Context, []deadletter.Ref) error) bool {
+// note writes down what becomes of suspects. It is false if that cannot be written; then they go back. waiting is called
+// when the database makes it wait.
+func (q *quarantine) note(ctx context.Context, waiting func(), group []*event, statement func(context.Context, []deadletter.Ref) error) bool {
 	refs := make([]deadletter.Ref, 0, len(group))
 	for _, ev := range group {
 		refs = append(refs, ev.ref)
 	}
-	err := q.c.database.run(ctx, nil, func(ctx context.Context) error { return statement(ctx, refs) })
+	err := q.c.database.run(ctx, waiting, func(ctx context.Context) error { return statement(ctx, refs) })
 	if err != nil {
 		q.c.letGo(ctx, err, group)
 	}

@@ -14,6 +14,18 @@ func (s *Store) Suspect(ctx context.Context, refs []Ref) error {
 		refColumns(inLockOrder(refs))...)
 }
 
+// Spare takes back the death that was counted last: the events have not been worked on to their end.
+func (s *Store) Spare(ctx context.Context, refs []Ref) error {
+	return s.exec(ctx, "spare", `
+		with chosen as (
+			select s.ctid from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
+				as r (stream, stream_epoch, stream_seq, mapping)
+			join penstock.suspects s using (stream, stream_epoch, stream_seq, mapping)
+		), last as (delete from penstock.suspects s using chosen where s.ctid = chosen.ctid and s.deaths = 1)
+		update penstock.suspects s set deaths = s.deaths - 1 from chosen where s.ctid = chosen.ctid and s.deaths > 1`,
+		refColumns(refs)...)
+}
+
 // Acquit forgets the deaths of these events: the process has survived them.
 func (s *Store) Acquit(ctx context.Context, refs []Ref) error {
 	return s.exec(ctx, "acquit", `
