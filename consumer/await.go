@@ -5,14 +5,22 @@ import (
 	"time"
 )
 
-// await returns after a time, or earlier at a signal (nil: none is expected). It is false if ctx has ended.
-func await(ctx context.Context, atMost time.Duration, signal <-chan struct{}) bool {
+// await returns after a time, or earlier at a change (nil: none is expected). It is false if ctx has ended.
+func await(ctx context.Context, atMost time.Duration, change <-chan struct{}) bool {
 	timer := time.NewTimer(atMost)
 	defer timer.Stop()
 	select {
-	case <-signal:
+	case <-change:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
 	return ctx.Err() == nil
+}
+
+// signal leaves a token for whoever waits at a channel that holds one, unless one is there already.
+func signal(tokens chan<- struct{}) {
+	select {
+	case tokens <- struct{}{}:
+	default:
+	}
 }

@@ -266,10 +266,7 @@ func (g *gate) state(r *route) (open, alone bool, changed <-chan struct{}) {
 
 // askWitness lets some mapping fetch one event, although the gate is closed.
 func (g *gate) askWitness() {
-	select {
-	case g.witness <- struct{}{}:
-	default:
-	}
+	signal(g.witness)
 }
 
 // passable says whether nothing stops all mappings, or all that ask the ledger. The caller holds the lock.

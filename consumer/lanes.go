@@ -457,10 +457,7 @@ func (l *lanes) full(ln *lane) bool {
 }
 
 func (l *lanes) wake() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
+	signal(l.changed)
 }
 
 func (ln *lane) oldest() time.Time { return ln.ready[0].events[0].arrived }

@@ -230,3 +230,62 @@ func TestALedgerThatFailsOrWaitsStallsNothing(t *testing.T) {
 		})
 	}
 }
+
+// Inserts need room, updates do not: that some records are taken must neither open the gate for the others, nor let them be
+// tried one by one.
+func TestAnOrgThatTakesUpdatesButNoInsertsCostsFewCalls(t *testing.T) {
+	t.Parallel()
+	var full atomic.Bool
+	full.Store(true)
+	r := newRoad(t, &salesforce{judge: func(_ int, key, _ string) *sfapi.Error {
+		if full.Load() && key[0] == 'N' {
+			return &sfapi.Error{Kind: sfapi.System, Code: "STORAGE_LIMIT_EXCEEDED", Status: 200, Suspect: -1}
+		}
+		return nil
+	}})
+	c, _ := r.start()
+	for i := range 300 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"N-%d","name":"n"}`, i))
+	}
+	for i := range 100 {
+		r.publish("changes.account.x", fmt.Sprintf(`{"id":"U-%d","name":"n"}`, i))
+		time.Sleep(40 * time.Millisecond)
+	}
+	r.eventually("the gate is closed for maintenance", func() bool { return c.Stopped(consumer.ReasonMaintenance) })
+	calls, _ := r.sf.count()
+	if calls > 40 {
+		t.Errorf("%d calls in four seconds", calls)
+	}
+	full.Store(false)
+	r.drained("penstock-accounts")
+	if _, written := r.sf.count(); written != 400 || len(r.letters()) != 0 {
+		t.Fatalf("%d of 400 are written, letters %+v", written, r.letters())
+	}
+}
+
+// On a quiet stream a record that ends every call it is in is all that there is to probe with. Somebody else has to be
+// fetched to find out that the others would get through.
+func TestTheLastRecordThatWaitsDoesNotStopEverybody(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"TXN_SECURITY_APEX_ERROR", "PACKAGE_LICENSE_REQUIRED"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t, &salesforce{judge: func(_ int, key, _ string) *sfapi.Error {
+				if key == "BAD" {
+					return &sfapi.Error{Kind: sfapi.System, Code: code, Status: 200, Suspect: -1}
+				}
+				return nil
+			}})
+			c, _ := r.start()
+			r.publish("changes.account.x", `{"id":"BAD","name":"n"}`)
+			r.eventually("the gate closes", func() bool { return len(c.Closures()) > 0 })
+			time.Sleep(6 * time.Second) // until the pull that was open when it closed is over
+			for i := range 20 {
+				r.publish("changes.account.x", fmt.Sprintf(`{"id":"GOOD-%d","name":"n"}`, i))
+			}
+			for i := range 20 {
+				r.eventually("the others get through", func() bool { return r.sf.record(fmt.Sprintf("GOOD-%d", i)) != "" })
+			}
+		})
+	}
+}

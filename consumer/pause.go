@@ -58,14 +58,23 @@ var ErrNoDurable = errors.New("the durable does not exist: the service creates i
 
 // Look reads what stands at a durable.
 func Look(ctx context.Context, js jetstream.JetStream, stream, durable string) (Standing, error) {
+	info, err := infoOf(ctx, js, stream, durable)
+	if err != nil {
+		return Standing{}, err
+	}
+	return standingOf(info), nil
+}
+
+// infoOf asks the server for the state of a durable.
+func infoOf(ctx context.Context, js jetstream.JetStream, stream, durable string) (*jetstream.ConsumerInfo, error) {
 	cons, err := js.Consumer(ctx, stream, durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		err = ErrNoDurable
 	}
 	if err != nil {
-		return Standing{}, fmt.Errorf("durable %s on stream %s: %w", durable, stream, err)
+		return nil, fmt.Errorf("durable %s on stream %s: %w", durable, stream, err)
 	}
-	return standingOf(cons.CachedInfo()), nil
+	return cons.CachedInfo(), nil
 }
 
 // NewStop is an operator's stop from now on, for a time or, with zero, until somebody resumes. by says who, why may be empty.
@@ -126,14 +135,10 @@ func standingOf(info *jetstream.ConsumerInfo) Standing {
 // cannot compare and swap, so what was written is read again.
 func mark(ctx context.Context, js jetstream.JetStream, stream, durable string, change func(Standing) Standing) (Standing, error) {
 	for range writeTries {
-		cons, err := js.Consumer(ctx, stream, durable)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			err = ErrNoDurable
-		}
+		info, err := infoOf(ctx, js, stream, durable)
 		if err != nil {
-			return Standing{}, fmt.Errorf("durable %s on stream %s: %w", durable, stream, err)
+			return Standing{}, err
 		}
-		info := cons.CachedInfo()
 		changed := change(standingOf(info))
 		want, err := marked(info.Config.Metadata, map[string]*Stop{operatorKey: changed.Operator, tripwireKey: changed.Tripwire})
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -375,75 +374,6 @@ func TestAnEventWhoseLetterIsCommittedIsNotWorkedOnAgain(t *testing.T) {
 	}
 }
 
-// deliver lets the server deliver n messages so many times without a verdict.
-func (r *road) deliver(cons jetstream.Consumer, n, times int) {
-	r.t.Helper()
-	for range times {
-		batch, err := cons.Fetch(n)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		for msg := range batch.Messages() {
-			if err := msg.Nak(); err != nil {
-				r.t.Fatal(err)
-			}
-		}
-	}
-}
-
-func TestAMessageThatEndedTheProcessesWhichWorkedOnItAloneEndsUpInALetter(t *testing.T) {
-	t.Parallel()
-	r := newRoad(t, &salesforce{})
-	r.cfg.MaxDeliveries = 3
-	seq := r.publish("changes.account.x", `{"id":"A","name":"n"}`)
-	r.deliver(r.durable(), 1, 3)
-	stream, err := r.js.Stream(t.Context(), "CHANGES")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref := deadletter.Ref{Stream: "CHANGES", Epoch: stream.CachedInfo().Created.UnixNano(), Sequence: seq, Mapping: "accounts"}
-	for range 3 { // as the processes did that it killed: one that had others beside it, and two that had not
-		if err := deadletter.New(r.pool, deadletter.Options{}).Suspect(t.Context(), []deadletter.Ref{ref}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.start()
-	r.drained("penstock-accounts")
-	if calls, _ := r.sf.count(); calls != 0 {
-		t.Fatalf("it was worked on %d more times", calls)
-	}
-	if l := r.letters()[seq]; l.Code != "CRASH_LOOP" || l.State != deadletter.Dead {
-		t.Fatalf("letter %+v", l)
-	}
-}
-
-// Graceful stops, lost connections and the crashes of others are deliveries without a verdict, too.
-func TestMessagesThatWereDeliveredOftenForNoFaultOfTheirsAreApplied(t *testing.T) {
-	t.Parallel()
-	r := newRoad(t, &salesforce{})
-	r.cfg.MaxDeliveries = 6
-	for i := range 40 {
-		r.publish("changes.account.x", fmt.Sprintf(`{"id":"A-%d","name":"n"}`, i))
-	}
-	r.deliver(r.durable(), 40, 9)
-	r.start()
-	r.drained("penstock-accounts")
-	calls, written := r.sf.count()
-	if letters := r.letters(); written != 40 || len(letters) != 0 {
-		t.Fatalf("%d of 40 are applied, letters %+v", written, letters)
-	}
-	if calls > 2 {
-		t.Errorf("%d calls, want them together: nobody has died of them", calls)
-	}
-	r.eventually("nothing is suspected any more", func() bool {
-		var left int
-		if err := r.pool.QueryRow(t.Context(), "select count(*) from penstock.suspects").Scan(&left); err != nil {
-			t.Fatal(err)
-		}
-		return left == 0
-	})
-}
-
 func TestWithoutOrderingTheLedgerIsNotAsked(t *testing.T) {
 	t.Parallel()
 	r := newRoad(t, &salesforce{})
@@ -514,62 +444,3 @@ func TestWhatTheLedgerSaysIsObeyed(t *testing.T) {
 }
 
 var _ consumer.Ledger = (*scriptedLedger)(nil)
-
-// Inserts need room, updates do not: that some records are taken must neither open the gate for the others, nor let them be
-// tried one by one.
-func TestAnOrgThatTakesUpdatesButNoInsertsCostsFewCalls(t *testing.T) {
-	t.Parallel()
-	var full atomic.Bool
-	full.Store(true)
-	r := newRoad(t, &salesforce{judge: func(_ int, key, _ string) *sfapi.Error {
-		if full.Load() && key[0] == 'N' {
-			return &sfapi.Error{Kind: sfapi.System, Code: "STORAGE_LIMIT_EXCEEDED", Status: 200, Suspect: -1}
-		}
-		return nil
-	}})
-	c, _ := r.start()
-	for i := range 300 {
-		r.publish("changes.account.x", fmt.Sprintf(`{"id":"N-%d","name":"n"}`, i))
-	}
-	for i := range 100 {
-		r.publish("changes.account.x", fmt.Sprintf(`{"id":"U-%d","name":"n"}`, i))
-		time.Sleep(40 * time.Millisecond)
-	}
-	r.eventually("the gate is closed for maintenance", func() bool { return c.Stopped(consumer.ReasonMaintenance) })
-	calls, _ := r.sf.count()
-	if calls > 40 {
-		t.Errorf("%d calls in four seconds", calls)
-	}
-	full.Store(false)
-	r.drained("penstock-accounts")
-	if _, written := r.sf.count(); written != 400 || len(r.letters()) != 0 {
-		t.Fatalf("%d of 400 are written, letters %+v", written, r.letters())
-	}
-}
-
-// On a quiet stream a record that ends every call it is in is all that there is to probe with. Somebody else has to be
-// fetched to find out that the others would get through.
-func TestTheLastRecordThatWaitsDoesNotStopEverybody(t *testing.T) {
-	t.Parallel()
-	for _, code := range []string{"TXN_SECURITY_APEX_ERROR", "PACKAGE_LICENSE_REQUIRED"} {
-		t.Run(code, func(t *testing.T) {
-			t.Parallel()
-			r := newRoad(t, &salesforce{judge: func(_ int, key, _ string) *sfapi.Error {
-				if key == "BAD" {
-					return &sfapi.Error{Kind: sfapi.System, Code: code, Status: 200, Suspect: -1}
-				}
-				return nil
-			}})
-			c, _ := r.start()
-			r.publish("changes.account.x", `{"id":"BAD","name":"n"}`)
-			r.eventually("the gate closes", func() bool { return len(c.Closures()) > 0 })
-			time.Sleep(6 * time.Second) // until the pull that was open when it closed is over
-			for i := range 20 {
-				r.publish("changes.account.x", fmt.Sprintf(`{"id":"GOOD-%d","name":"n"}`, i))
-			}
-			for i := range 20 {
-				r.eventually("the others get through", func() bool { return r.sf.record(fmt.Sprintf("GOOD-%d", i)) != "" })
-			}
-		})
-	}
-}

@@ -71,10 +71,7 @@ func (q *quarantine) add(events []*event) {
 	q.mu.Lock()
 	q.waiting = append(q.waiting, events...)
 	q.mu.Unlock()
-	select {
-	case q.added <- struct{}{}:
-	default:
-	}
+	signal(q.added)
 }
 
 // run works until ctx ends. What is left then is held, and goes back with everything else.

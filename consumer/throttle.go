@@ -112,8 +112,5 @@ func (t *throttle) calls() int {
 }
 
 func (t *throttle) wake() {
-	select {
-	case t.freed <- struct{}{}:
-	default:
-	}
+	signal(t.freed)
 }

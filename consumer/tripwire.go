@@ -184,8 +184,5 @@ func (r *route) maxAckPending() int {
 
 // nudge wakes the watch of the route.
 func (r *route) nudge() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	signal(r.wake)
 }

@@ -216,9 +216,6 @@ func (c *Consumer) tryAgain(ctx context.Context, r *route, s Standing, now time.
 		return err
 	}
 	c.stopTripped(r, &mine)
-	select {
-	case r.probes <- struct{}{}:
-	default:
-	}
+	signal(r.probes)
 	return nil
 }
