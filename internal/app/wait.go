@@ -50,7 +50,17 @@ func (a *App) waitFor(ctx context.Context, what string, try func(context.Context
 			a.log.Warn().Err(e.LastError()).Dur("delay", e.Delay).Msg("waiting for " + what)
 		}).
 		Build()
-	return failsafe.With(retry).WithContext(ctx).Run(func() error { return try(ctx) })
+	worked := false
+	err := failsafe.With(retry).WithContext(ctx).Run(func() error {
+		err := try(ctx)
+		worked = err == nil
+		return err
+	})
+	if worked {
+		// Even if ctx has ended meanwhile, which the policy would report: what try has opened is the caller's to close.
+		return nil
+	}
+	return err
 }
 
 // hopeless says that only another binary can cure the error: to wait would hide a deploy that went wrong.
