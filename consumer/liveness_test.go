@@ -119,7 +119,7 @@ func TestVerdictsOfAStreamThatIsGoneDoNotHitItsSuccessor(t *testing.T) {
 	release, waiting := make(chan struct{}), atomic.Bool{}
 	r := newRoad(t, &salesforce{before: func(keys []string) {
 		if keys[0][0] == 'O' && waiting.CompareAndSwap(false, true) {
-			<-release
+			until(t, release)
 		}
 	}})
 	r.start()
@@ -150,7 +150,7 @@ func TestAnOlderChangeThatIsRedeliveredLosesInTheMergedRecord(t *testing.T) {
 	release, waiting := make(chan struct{}), atomic.Bool{}
 	r := newRoad(t, &salesforce{before: func(keys []string) {
 		if keys[0] == "BLOCK" && waiting.CompareAndSwap(false, true) {
-			<-release
+			until(t, release)
 		}
 	}})
 	r.cfg.MaxCalls = 1
@@ -244,6 +244,7 @@ func TestAnOrgThatTakesUpdatesButNoInsertsCostsFewCalls(t *testing.T) {
 		return nil
 	}})
 	c, _ := r.start()
+	began := time.Now()
 	for i := range 300 {
 		r.publish("changes.account.x", fmt.Sprintf(`{"id":"N-%d","name":"n"}`, i))
 	}
@@ -253,8 +254,8 @@ func TestAnOrgThatTakesUpdatesButNoInsertsCostsFewCalls(t *testing.T) {
 	}
 	r.eventually("the gate is closed for maintenance", func() bool { return c.Stopped(consumer.ReasonMaintenance) })
 	calls, _ := r.sf.count()
-	if calls > 40 {
-		t.Errorf("%d calls in four seconds", calls)
+	if calls > 100 { // were they tried with every update that gets through, it would be a call for each and many more
+		t.Errorf("%d calls in %v", calls, time.Since(began))
 	}
 	full.Store(false)
 	r.drained("penstock-accounts")

@@ -59,7 +59,7 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 			r := newRoad(t, &salesforce{before: func([]string) {
 				if calls.Add(1) == 1 {
 					close(held)
-					<-release
+					until(t, release)
 				}
 			}})
 			if tt.locked {
@@ -87,7 +87,7 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 			}
 			first := r.publish("changes.account.x", tt.first)
 			instance("slow")
-			<-held
+			r.reached(held)
 			r.publish("changes.account.x", tt.newer)
 			instance("quick")
 			r.eventually("the other instance has written", func() bool { return calls.Load() == 2 })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,9 +171,9 @@ func TestWhatMayWorkLaterIsRetriedAndRecorded(t *testing.T) {
 
 func TestAnOutageCostsNoMessageAnything(t *testing.T) {
 	t.Parallel()
-	outage := time.Now().Add(2500 * time.Millisecond) // longer than the ack wait
+	var over atomic.Bool
 	r := newRoad(t, &salesforce{answer: func(int, []string) error {
-		if time.Now().Before(outage) {
+		if !over.Load() {
 			return &sfapi.Error{Kind: sfapi.System, Code: "SERVER_UNAVAILABLE", Status: 503}
 		}
 		return nil
@@ -185,6 +186,8 @@ func TestAnOutageCostsNoMessageAnything(t *testing.T) {
 	if reason := c.Closures()[0].Reason; reason != consumer.ReasonBreaker {
 		t.Fatalf("closed for %s", reason)
 	}
+	time.Sleep(2500 * time.Millisecond) // longer than the ack wait
+	over.Store(true)
 	r.drained("penstock-accounts")
 	if _, written := r.sf.count(); written != 500 {
 		t.Fatalf("%d of 500 were applied", written)

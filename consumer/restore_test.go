@@ -28,7 +28,7 @@ func newLate(t *testing.T, call int64) late {
 	l.road = newRoad(t, &salesforce{before: func([]string) {
 		if calls.Add(1) == call {
 			close(l.held)
-			<-l.release
+			until(t, l.release)
 		}
 	}})
 	l.cfg.CallTimeout, l.cfg.MaxInFlight = 300*time.Millisecond, 1
@@ -89,7 +89,7 @@ func TestALateWriteIsFoundAlsoIfTheCallIsNotRepeated(t *testing.T) {
 	}
 	r.publish("changes.account.x", `{"id":"A","name":"old","city":"Bern"}`)
 	r.start()
-	<-r.held
+	r.reached(r.held)
 	r.another(r.publish("changes.account.x", `{"id":"A","name":"new","city":"Thun"}`), "name", "city")
 	close(r.release)
 	r.drained("penstock-accounts")
@@ -104,7 +104,7 @@ func TestChangesThatDidNotOverlapAreNotBuriedWithOneThatDid(t *testing.T) {
 	r.cfg.MaxInFlight = 10
 	first := r.publish("changes.account.x", `{"id":"A","name":"old","city":"old"}`)
 	r.start()
-	<-r.held
+	r.reached(r.held)
 	gone := r.publish("changes.other.x", `{}`) // stands for an event of the record that is gone
 	third := r.publish("changes.account.x", `{"id":"A","name":"newest"}`)
 	r.another(gone, "city")
@@ -128,7 +128,7 @@ func TestADeletionThatOverlappedStillClearsWhatIsOlder(t *testing.T) {
 	r.publish("changes.account.x", `{"id":"A","name":"first","city":"Bern"}`)
 	r.publish("changes.account.x", `{"id":"A","op":"delete"}`)
 	r.start()
-	<-r.held
+	r.reached(r.held)
 	r.another(r.publish("changes.account.x", `{"id":"A","name":"new"}`), "name")
 	close(r.release)
 	r.drained("penstock-accounts")
@@ -148,7 +148,7 @@ func TestARestoreThatKeepsFailingEndsInALetter(t *testing.T) {
 	}
 	first := r.publish("changes.account.x", `{"id":"A","name":"old","city":"Bern"}`)
 	r.start()
-	<-r.held
+	r.reached(r.held)
 	r.another(r.publish("changes.account.x", `{"id":"A","name":"new"}`), "name")
 	close(r.release)
 	r.eventually("the letter is there", func() bool { return r.letters()[first].State == deadletter.Dead })
@@ -178,7 +178,7 @@ func TestEventsOfAStreamMadeAnewAreNewer(t *testing.T) {
 	r.publish("changes.account.x", `{"id":"B","name":"b"}`)
 	r.cfg.LagInterval = time.Minute
 	r.start()
-	<-r.held
+	r.reached(r.held)
 	if err := r.js.DeleteStream(t.Context(), "CHANGES"); err != nil {
 		t.Fatal(err)
 	}

@@ -293,6 +293,24 @@ func (r *road) drained(durable string) {
 	})
 }
 
+// until waits for what a test lets go. A test that fails before does not leave it waiting, and the service with it.
+func until(t *testing.T, released <-chan struct{}) {
+	select {
+	case <-released:
+	case <-t.Context().Done():
+	}
+}
+
+// reached waits until something has come as far as a test wants it.
+func (r *road) reached(point <-chan struct{}) {
+	r.t.Helper()
+	select {
+	case <-point:
+	case <-time.After(20 * time.Second):
+		r.t.Fatalf("it does not come that far\n%s", r.logs.String())
+	}
+}
+
 func (r *road) eventually(what string, ok func() bool) {
 	r.t.Helper()
 	r.within(20*time.Second, what, ok)

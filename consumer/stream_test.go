@@ -124,7 +124,7 @@ func TestAStopGivesBackWhatItCannotFinish(t *testing.T) {
 	release := make(chan struct{})
 	r := newRoad(t, &salesforce{answer: func(call int, _ []string) error {
 		if call == 1 {
-			<-release
+			until(t, release)
 		}
 		return nil
 	}})
