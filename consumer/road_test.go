@@ -149,10 +149,11 @@ func newRoad(t *testing.T, sf *salesforce) *road {
 
 func (r *road) createStream() {
 	r.t.Helper()
-	_, err := r.js.CreateStream(r.t.Context(), jetstream.StreamConfig{Name: "CHANGES", Subjects: []string{"changes.>"}})
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	// A server that is still clearing a deleted stream of the same name away cannot make its store at once.
+	r.eventually("the stream is made", func() bool {
+		_, err := r.js.CreateStream(r.t.Context(), jetstream.StreamConfig{Name: "CHANGES", Subjects: []string{"changes.>"}})
+		return err == nil
+	})
 }
 
 // durable makes the durable of accounts before a consumer does, with the consumer's own settings.
