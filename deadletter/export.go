@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"time"
 	"unicode/utf8"
 )
 
@@ -58,6 +59,9 @@ func (s *Store) Export(ctx context.Context, f Filter) iter.Seq2[*Letter, error] 
 // other goes as base64 under the second name. Both ways give back every byte of payload and headers.
 type line struct {
 	Summary
+	Stored        time.Time           `json:"stored_at,omitzero"`
+	AfterEpoch    int64               `json:"after_epoch,omitempty"`
+	AfterSequence int64               `json:"after_seq,omitempty"`
 	Headers       map[string][]string `json:"headers,omitempty"`
 	HeadersBase64 []byte              `json:"headers_base64,omitempty"` // Netstrings, as in the table.
 	Payload       *string             `json:"payload,omitempty"`        // The text as it is, not parsed: the bytes matter.
@@ -69,7 +73,7 @@ type line struct {
 
 // MarshalJSON writes the letter as one line of an export.
 func (l Letter) MarshalJSON() ([]byte, error) {
-	out := line{Summary: l.Summary, Log: l.Log}
+	out := line{Summary: l.Summary, Stored: l.Stored, AfterEpoch: l.After.Epoch, AfterSequence: l.After.Sequence, Log: l.Log}
 	if validText(l.Headers) {
 		out.Headers = l.Headers
 	} else {
@@ -94,7 +98,10 @@ func (l *Letter) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &in); err != nil {
 		return fmt.Errorf("deadletter: line of an export: %w", err)
 	}
-	*l = Letter{Summary: in.Summary, Headers: in.Headers, Payload: in.PayloadBase64, Record: in.RecordBase64, Log: in.Log}
+	*l = Letter{
+		Summary: in.Summary, Stored: in.Stored, After: Position{in.AfterEpoch, in.AfterSequence},
+		Headers: in.Headers, Payload: in.PayloadBase64, Record: in.RecordBase64, Log: in.Log,
+	}
 	if in.HeadersBase64 != nil {
 		headers, err := decodeHeaders(in.HeadersBase64)
 		if err != nil {

@@ -44,10 +44,18 @@ type Attempt struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
+// Position is an event of the source stream that another event comes after.
+type Position struct {
+	Epoch    int64 // creation time of the stream, Unix nanoseconds
+	Sequence int64 // in it; 0: the event is the source's own, and stands where it is
+}
+
 // Failure is one more failed attempt of an event, with what is known of the event.
 type Failure struct {
 	Ref
 	Subject    string
+	Stored     time.Time // When the stream stored it.
+	After      Position  // Where it stands in the order of its key's changes, if it did not come by the source stream.
 	Object     string // Salesforce object, "" when the mapping did not get that far.
 	ExternalID string // Value of the External ID, "" when the mapping did not get that far.
 	Version    string // What orders the changes of the key, as text.
@@ -94,6 +102,8 @@ type Summary struct {
 // Letter is a letter with its contents. Its JSON form is a line of an export, from which it can be read back whole.
 type Letter struct {
 	Summary
+	Stored  time.Time           // When the stream stored the event; zero if that was not kept.
+	After   Position            // Where it stands, if it did not come by the source stream.
 	Headers map[string][]string // As they came.
 	Payload []byte              // As it came.
 	// Record is the record as it was last sent, nil if there was none. Postgres may have changed the order of its members

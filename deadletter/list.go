@@ -79,7 +79,7 @@ const (
 		error_class, error_code, error_message, attempts, replays, first_failed_at, last_failed_at, resolved_at,
 		coalesce(discarded_by, '') as discarded_by, coalesce(discard_reason, '') as discard_reason`
 
-	letterColumns = summaryColumns + `, headers, payload,
+	letterColumns = summaryColumns + `, stored_at, after_epoch, after_seq, headers, payload,
 		coalesce(record_raw, convert_to(record::text, 'UTF8')) as record, attempt_log`
 )
 
@@ -94,6 +94,9 @@ func scanSummary(row pgx.CollectableRow) (Summary, error) {
 func scanLetter(row pgx.CollectableRow) (*Letter, error) {
 	stored, err := pgx.RowToStructByName[struct {
 		Summary
+		Stored  int64     `db:"stored_at"`
+		After   int64     `db:"after_epoch"`
+		AfterN  int64     `db:"after_seq"`
 		Headers []byte    `db:"headers"`
 		Payload []byte    `db:"payload"`
 		Record  []byte    `db:"record"`
@@ -104,9 +107,14 @@ func scanLetter(row pgx.CollectableRow) (*Letter, error) {
 	}
 	stored.inUTC()
 	headers, err := decodeHeaders(stored.Headers)
-	return &Letter{
-		Summary: stored.Summary, Headers: headers, Payload: stored.Payload, Record: stored.Record, Log: stored.Log,
-	}, err
+	letter := &Letter{
+		Summary: stored.Summary, After: Position{stored.After, stored.AfterN},
+		Headers: headers, Payload: stored.Payload, Record: stored.Record, Log: stored.Log,
+	}
+	if stored.Stored != 0 {
+		letter.Stored = time.Unix(0, stored.Stored).UTC()
+	}
+	return letter, err
 }
 
 // inUTC makes times independent of the machine that reads them; pgx gives them in its local zone.

@@ -24,17 +24,21 @@ const (
 const recordSQL = `
 insert into penstock.dead_letters as l (
 	stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, headers, payload, record, record_raw,
-	state, error_class, error_code, error_message, attempts, attempt_log, first_failed_at, last_failed_at)
+	state, error_class, error_code, error_message, attempts, attempt_log, first_failed_at, last_failed_at,
+	stored_at, after_epoch, after_seq)
 select stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, headers, payload, record::jsonb, record_raw,
 	state, error_class, error_code, error_message, attempts,
-	penstock.attempt_log_append('[]', attempt_log::jsonb, $21), first_failed_at, last_failed_at
+	penstock.attempt_log_append('[]', attempt_log::jsonb, $24), first_failed_at, last_failed_at,
+	stored_at, after_epoch, after_seq
 from unnest(
 	$1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
 	$9::bytea[], $10::bytea[], $11::text[], $12::bytea[],
-	$13::text[], $14::text[], $15::text[], $16::text[], $17::int[], $18::text[], $19::timestamptz[], $20::timestamptz[]
+	$13::text[], $14::text[], $15::text[], $16::text[], $17::int[], $18::text[], $19::timestamptz[], $20::timestamptz[],
+	$21::bigint[], $22::bigint[], $23::bigint[]
 ) as f (
 	stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, headers, payload, record, record_raw,
-	state, error_class, error_code, error_message, attempts, attempt_log, first_failed_at, last_failed_at)
+	state, error_class, error_code, error_message, attempts, attempt_log, first_failed_at, last_failed_at,
+	stored_at, after_epoch, after_seq)
 on conflict (stream, stream_seq, mapping, stream_epoch) do update set
 	state = excluded.state,
 	resolved_at = null,
@@ -43,7 +47,7 @@ on conflict (stream, stream_seq, mapping, stream_epoch) do update set
 	error_class = excluded.error_class, error_code = excluded.error_code, error_message = excluded.error_message,
 	attempts = l.attempts + case when l.attempt_log @> excluded.attempt_log then 0 else excluded.attempts end,
 	attempt_log = case when l.attempt_log @> excluded.attempt_log then l.attempt_log
-		else penstock.attempt_log_append(l.attempt_log, excluded.attempt_log, $21) end,
+		else penstock.attempt_log_append(l.attempt_log, excluded.attempt_log, $24) end,
 	last_failed_at = greatest(l.last_failed_at, excluded.last_failed_at)
 where (l.state = 'retrying' and (excluded.state = 'dead' or not l.attempt_log @> excluded.attempt_log))
 	or (l.state = 'recovered' and not l.attempt_log @> excluded.attempt_log)`
@@ -99,6 +103,9 @@ func (s *Store) insert(ctx context.Context, entries []*entry) error {
 		column(entries, (*entry).logText),
 		column(entries, func(e *entry) time.Time { return e.log[0].At }),
 		column(entries, func(e *entry) time.Time { return e.log[len(e.log)-1].At }),
+		column(entries, func(e *entry) int64 { return nanos(e.Stored) }),
+		column(entries, func(e *entry) int64 { return e.After.Epoch }),
+		column(entries, func(e *entry) int64 { return e.After.Sequence }),
 		logKept)
 }
 
@@ -124,6 +131,14 @@ func (s *Store) insertEach(ctx context.Context, entries []*entry, refused **Erro
 		}
 	}
 	return nil
+}
+
+// nanos is a time in Unix nanoseconds, 0 for none: to the digit that expressions may ask for.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func (e *entry) state() string {

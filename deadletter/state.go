@@ -44,7 +44,7 @@ func (s State) next() []State {
 	case Queued:
 		return []State{Replaying, Dead, Parked}
 	case Replaying:
-		return []State{Resolved, Superseded, Dead, Parked}
+		return []State{Resolved, Superseded, Dead, Parked, Queued}
 	case Parked:
 		return []State{Queued, Discarded}
 	case Resolved, Superseded, Discarded:
