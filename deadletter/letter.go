@@ -106,6 +106,7 @@ type Letter struct {
 	After   Position            // Where it stands, if it did not come by the source stream.
 	Headers map[string][]string // As they came.
 	Payload []byte              // As it came.
+	Edited  []byte              // As its last replay sent it, if that was edited.
 	// Record is the record as it was last sent, nil if there was none. Postgres may have changed the order of its members
 	// and the white space.
 	Record []byte

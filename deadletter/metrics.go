@@ -109,3 +109,27 @@ func (s *Store) census(ctx context.Context) (*census, error) {
 	}
 	return fresh, nil
 }
+
+// replayed counts what became of letters that were replayed.
+type replayed struct{ events *prometheus.CounterVec }
+
+func newReplayed() *replayed {
+	r := &replayed{events: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "penstock_replayed_total",
+		Help: "Letters that were replayed, by what became of them; retry is counted once for each failed attempt that is repeated.",
+	}, []string{"outcome"})}
+	for _, outcome := range []State{Resolved, Superseded, Dead, Parked, Replaying} {
+		r.events.WithLabelValues(r.word(outcome))
+	}
+	return r
+}
+
+func (r *replayed) add(s State, n int64) { r.events.WithLabelValues(r.word(s)).Add(float64(n)) }
+
+// word is the outcome that a state stands for. A letter that still travels has failed and is tried again.
+func (r *replayed) word(s State) string {
+	if s == Replaying {
+		return "retry"
+	}
+	return string(s)
+}

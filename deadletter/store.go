@@ -23,6 +23,8 @@ type Options struct {
 	// ScrapeEvery is the least time between two queries for metrics; scrapes in between get the last answer.
 	// Defaults to 15 seconds.
 	ScrapeEvery time.Duration
+	// MaxReplays is after how many failed replays a letter is parked. Defaults to 5.
+	MaxReplays int
 	// Now is the clock of attempts that carry no time, and of the metrics. Defaults to time.Now.
 	Now func() time.Time
 }
@@ -34,11 +36,17 @@ type Store struct {
 	log     zerolog.Logger
 	timeout time.Duration
 	now     func() time.Time
+
+	maxReplays int
+	replayed   *replayed
 }
 
 // New makes a store on a database that was migrated (package migrations). It touches no network.
 func New(pool *pgxpool.Pool, opts Options) *Store {
-	s := &Store{pool: pool, log: opts.Log, timeout: cmp.Or(opts.Timeout, 10*time.Second), now: opts.Now}
+	s := &Store{
+		pool: pool, log: opts.Log, timeout: cmp.Or(opts.Timeout, 10*time.Second), now: opts.Now,
+		maxReplays: cmp.Or(opts.MaxReplays, 5), replayed: newReplayed(),
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -46,6 +54,9 @@ func New(pool *pgxpool.Pool, opts Options) *Store {
 		c := newCollector(s, cmp.Or(opts.ScrapeEvery, 15*time.Second))
 		if err := opts.Registerer.Register(c); err != nil {
 			s.log.Error().Err(err).Msg("dead letter metrics are not registered")
+		}
+		if err := opts.Registerer.Register(s.replayed.events); err != nil {
+			s.log.Error().Err(err).Msg("replay metrics are not registered")
 		}
 	}
 	return s

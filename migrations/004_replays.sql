@@ -21,6 +21,8 @@ create table penstock.replays (
 
     rate         double precision not null default 0, -- letters per second
     canary       bigint not null default 0,           -- so many are sent and awaited first; 0: no canary, or it is over
+    canary_sent  bigint not null default 0,           -- sent before the canary began, and failed before it
+    canary_dead  bigint not null default 0,
     forced       boolean not null default false,      -- parked letters too, and those whose keys the ledger may have forgotten
 
     state        text not null default 'planned',
@@ -217,11 +219,22 @@ create trigger audit_stays before update or delete or truncate on penstock.audit
 -- sequence, in the order in which they came. 0 for the events of the source.
 alter table penstock.ledger
     add column base_beside    bigint not null default 0,
-    add column deleted_beside bigint not null default 0;
+    add column deleted_beside bigint not null default 0,
+    drop constraint ledger_base_whole,
+    drop constraint ledger_deleted_whole,
+    add constraint ledger_base_whole
+        check (base_sequence > 0 or base_beside > 0 or (base_number, base_epoch, base_sequence, base_beside) = (0, 0, 0, 0)),
+    add constraint ledger_deleted_whole
+        check (deleted_sequence > 0 or deleted_beside > 0 or (deleted_number, deleted_epoch, deleted_sequence, deleted_beside) = (0, 0, 0, 0));
 
 ---- create above / drop below ----
 
-alter table penstock.ledger drop column base_beside, drop column deleted_beside;
+alter table penstock.ledger
+    drop constraint ledger_base_whole, drop constraint ledger_deleted_whole,
+    drop column base_beside, drop column deleted_beside,
+    add constraint ledger_base_whole check (base_sequence > 0 or (base_number, base_epoch, base_sequence) = (0, 0, 0)),
+    add constraint ledger_deleted_whole
+        check (deleted_sequence > 0 or (deleted_number, deleted_epoch, deleted_sequence) = (0, 0, 0));
 drop table penstock.audit;
 drop function penstock.audit_append_only();
 drop trigger dead_letters_count_inserts on penstock.dead_letters;

@@ -26,13 +26,16 @@ with wanted as (
 		lease_token = excluded.lease_token, lease_owner = excluded.lease_owner, lease_until = clock_timestamp() + $6,
 		touched = current_date
 	where l.lease_until is null or l.lease_until <= clock_timestamp() or l.lease_token = excluded.lease_token
-	returning l.id, l.shape, l.base_number, l.base_epoch, l.base_sequence, l.deleted_number, l.deleted_epoch, l.deleted_sequence, l.fields
+	returning l.*
 )
-select id, shape, base_number, base_epoch, base_sequence, deleted_number, deleted_epoch, deleted_sequence, fields, '', 0
-from taken
+select ` + stateColumns + `, '', 0 from taken
 union all
-select l.id, 0, 0, 0, 0, 0, 0, 0, null, l.lease_owner, extract(epoch from l.lease_until - clock_timestamp())::float8
+select l.id, 0, 0, 0, 0, 0, 0, 0, 0, 0, null, l.lease_owner, extract(epoch from l.lease_until - clock_timestamp())::float8
 from (select id from wanted except select id from taken) as refused join penstock.ledger l using (id)`
+
+// stateColumns are what scanRow reads first.
+const stateColumns = `id, shape, base_number, base_epoch, base_sequence, base_beside,
+	deleted_number, deleted_epoch, deleted_sequence, deleted_beside, fields`
 
 // row is a line of the answer to claimSQL.
 type row struct {
@@ -46,8 +49,8 @@ type row struct {
 
 func scanRow(line pgx.CollectableRow) (r row, err error) {
 	var left *float64
-	err = line.Scan(&r.id, &r.shape, &r.base.Number, &r.base.Epoch, &r.base.Sequence,
-		&r.deleted.Number, &r.deleted.Epoch, &r.deleted.Sequence, &r.fields, &r.owner, &left)
+	err = line.Scan(&r.id, &r.shape, &r.base.Number, &r.base.Epoch, &r.base.Sequence, &r.base.Beside,
+		&r.deleted.Number, &r.deleted.Epoch, &r.deleted.Sequence, &r.deleted.Beside, &r.fields, &r.owner, &left)
 	if left != nil {
 		r.left = *left
 	}
@@ -107,13 +110,20 @@ func (l *Ledger) grant(c Claim, r *row) (Grant, error) {
 		}
 		return g, nil
 	}
-	s := State{Deleted: r.deleted, Base: r.base, Cover: l.shapeOf(r.shape)}
-	if r.fields != nil {
-		if err := json.Unmarshal(r.fields, &s.Fields); err != nil {
-			return Grant{}, err
-		}
+	s, err := l.state(r)
+	if err != nil {
+		return Grant{}, err
 	}
 	return s.Decide(c), nil
+}
+
+// state is what a row says has been applied. Its shape must be known.
+func (l *Ledger) state(r *row) (State, error) {
+	s := State{Deleted: r.deleted, Base: r.base, Cover: l.shapeOf(r.shape)}
+	if r.fields == nil {
+		return s, nil
+	}
+	return s, json.Unmarshal(r.fields, &s.Fields)
 }
 
 func shapesOf(rows []row) []int32 {

@@ -14,14 +14,15 @@ const settleSQL = `
 with held as materialized (
 	select s.* from unnest(
 		$1::uuid[], $2::bigint[], $3::boolean[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
-		$8::bigint[], $9::bigint[], $10::bigint[], $11::jsonb[]
+		$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::jsonb[]
 	) with ordinality as s (
-		id, token, in_doubt, shape, base_number, base_epoch, base_sequence,
-		deleted_number, deleted_epoch, deleted_sequence, fields, place)
+		id, token, in_doubt, shape, base_number, base_epoch, base_sequence, base_beside,
+		deleted_number, deleted_epoch, deleted_sequence, deleted_beside, fields, place)
 	join penstock.ledger l using (id) where l.lease_token = s.token order by l.id for update of l
 )
 update penstock.ledger l set
 	shape = h.shape, base_number = h.base_number, base_epoch = h.base_epoch, base_sequence = h.base_sequence,
+	base_beside = h.base_beside, deleted_beside = h.deleted_beside,
 	deleted_number = h.deleted_number, deleted_epoch = h.deleted_epoch, deleted_sequence = h.deleted_sequence,
 	fields = h.fields, touched = current_date,
 	lease_until = case when h.in_doubt then l.lease_until end
@@ -57,8 +58,8 @@ func (l *Ledger) Settle(ctx context.Context, settlements []Settlement) ([]Loss, 
 		base.set(i, after.Base)
 		deleted.set(i, after.Deleted)
 	}
-	return l.carry(ctx, "settle", settleSQL, ids, tokens, inDoubt, shapes, base.number, base.epoch, base.sequence,
-		deleted.number, deleted.epoch, deleted.sequence, fields)
+	return l.carry(ctx, "settle", settleSQL, ids, tokens, inDoubt, shapes, base.number, base.epoch, base.sequence, base.beside,
+		deleted.number, deleted.epoch, deleted.sequence, deleted.beside, fields)
 }
 
 // extendSQL prolongs the leases whose token still fits, even if their time is over: nobody has taken them.
@@ -132,11 +133,13 @@ func (l *Ledger) losses(ctx context.Context, op string, ids [][16]byte, places [
 	return lost, nil
 }
 
-// columns are versions as three arrays.
-type columns struct{ number, epoch, sequence []int64 }
+// columns are versions as four arrays.
+type columns struct{ number, epoch, sequence, beside []int64 }
 
-func newColumns(n int) columns { return columns{make([]int64, n), make([]int64, n), make([]int64, n)} }
+func newColumns(n int) columns {
+	return columns{make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)}
+}
 
 func (c columns) set(i int, v Version) {
-	c.number[i], c.epoch[i], c.sequence[i] = v.Number, v.Epoch, v.Sequence
+	c.number[i], c.epoch[i], c.sequence[i], c.beside[i] = v.Number, v.Epoch, v.Sequence, v.Beside
 }

@@ -1,0 +1,211 @@
+package deadletter
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Drivable lists the replays that somebody has to look after: those that run or are paused, and those that are over while some
+// of their letters still have no outcome.
+func (s *Store) Drivable(ctx context.Context) ([]int64, error) {
+	return collect(ctx, s, "drivable", pgx.RowTo[int64], `
+		select id from penstock.replays where state in ('starting', 'running', 'paused')
+		union
+		select distinct replay_id from penstock.dead_letters where state = 'replaying'
+		union
+		select distinct replay_id from penstock.dead_letters where state = 'queued'
+		order by 1`)
+}
+
+// Drive takes a run for a driver, or renews that, for a time. It answers [ErrNoRun] while another driver has it.
+func (s *Store) Drive(ctx context.Context, id int64, driver string, term time.Duration) (*Run, error) {
+	return s.oneRun(ctx, "drive", `
+		update penstock.replays set driver = $2, driver_until = now() + $3
+		where id = $1 and (driver is null or driver = $2 or driver_until < now())
+		returning `+runColumns, id, clean(driver), term)
+}
+
+// Leave gives the runs back that a driver has, so that another one need not wait.
+func (s *Store) Leave(ctx context.Context, driver string) error {
+	return s.exec(ctx, "leave", `update penstock.replays set driver = null, driver_until = null where driver = $1`, clean(driver))
+}
+
+// Departure is a letter that is about to be published.
+type Departure struct {
+	Letter
+	Sends int // 1 for its first message in this run, 2 for a second because the first was lost, …
+}
+
+// Depart gives the next letters of a run that are to be published, in order, of some mappings. What it gives counts as sent: a
+// driver that dies before it has published them is followed by one that is given the same again. Only the run's driver may
+// ask.
+func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []string, limit int) ([]Departure, error) {
+	type spot struct {
+		ID    int64
+		Sends int
+		Place int64
+	}
+	spots, err := collect(ctx, s, "depart", pgx.RowToStructByPos[spot], `
+		with run as (
+			select id from penstock.replays where id = $1 and driver = $2 and state = 'running' for update
+		), chosen as materialized (
+			select l.id, l.replay_sends from run join penstock.dead_letters l on l.replay_id = run.id
+			where l.state = 'queued' and l.mapping = any($3)
+			order by l.replay_place limit $4
+		), noted as (
+			update penstock.replays r set sent = r.sent + (select count(*) from chosen where replay_sends = 0)
+			from run where r.id = run.id and exists (select 1 from chosen where replay_sends = 0)
+		), departing as (
+			update penstock.dead_letters l set replay_sends = greatest(l.replay_sends, 1)
+			from chosen where l.id = chosen.id and l.state = 'queued' and l.replay_id = $1
+			returning l.id, l.replay_sends, l.replay_place
+		)
+		select id, replay_sends, replay_place from departing order by replay_place`, id, clean(driver), mappings, limit)
+	if err != nil || len(spots) == 0 {
+		return nil, err
+	}
+	letters, err := s.contents(ctx, "depart", column(spots, func(p spot) int64 { return p.ID }))
+	if err != nil {
+		return nil, err
+	}
+	departures := make([]Departure, 0, len(spots))
+	for _, p := range spots {
+		if l := letters[p.ID]; l != nil {
+			departures = append(departures, Departure{Letter: *l, Sends: p.Sends})
+		}
+	}
+	return departures, nil
+}
+
+// Edit notes the payload with which a letter is about to be published, before it is.
+func (s *Store) Edit(ctx context.Context, run int64, l *Letter, payload []byte) error {
+	sealed, _, err := s.sealPayload(l.Ref, "edited", payload)
+	if err != nil {
+		return err
+	}
+	return s.exec(ctx, "edit", "update penstock.dead_letters set edited = $3 where id = $1 and replay_id = $2 and state = 'queued'", l.ID, run, sealed)
+}
+
+// Patch is the merge patch of a run, nil if it has none.
+func (s *Store) Patch(ctx context.Context, run int64) ([]byte, error) {
+	type stored struct {
+		Patch []byte
+		Key   *string
+	}
+	rows, err := collect(ctx, s, "patch", pgx.RowToStructByPos[stored], "select patch, patch_key from penstock.replays where id = $1", run)
+	if err != nil || len(rows) == 0 || rows[0].Patch == nil {
+		return nil, err
+	}
+	return s.openPatch(run, rows[0].Patch, rows[0].Key)
+}
+
+// Sent notes by which messages letters travel.
+func (s *Store) Sent(ctx context.Context, messages []Arrival) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	return s.exec(ctx, "sent", `
+		update penstock.dead_letters l set state = 'replaying', replay_epoch = a.epoch, replay_seq = a.seq
+		from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
+		where l.id = a.letter and l.replay_id = a.run and l.state = 'queued'`,
+		column(messages, func(a Arrival) int64 { return a.Letter }),
+		column(messages, func(a Arrival) int64 { return a.Replay }),
+		column(messages, func(a Arrival) int64 { return a.Epoch }),
+		column(messages, func(a Arrival) int64 { return int64(a.Sequence) }))
+}
+
+// Refuse ends the replay of a letter that cannot be published: it is dead again, with the attempt in its log.
+func (s *Store) Refuse(ctx context.Context, run, letter int64, a Attempt) error {
+	f := fit(Failure{Attempt: a}, s.now())
+	e := &entry{log: []Attempt{f.Attempt}}
+	return s.exec(ctx, "refuse", `
+		with moved as (
+			update penstock.dead_letters l set
+				state = case when l.replays + 1 >= $8 then 'parked' else 'dead' end,
+				replays = l.replays + 1, attempts = l.attempts + 1, replay_attempts = l.replay_attempts + 1,
+				attempt_log = penstock.attempt_log_append(l.attempt_log, $3::jsonb, $9),
+				error_class = $4, error_code = $5, error_message = $6, last_failed_at = greatest(l.last_failed_at, $7)
+			where l.id = $1 and l.replay_id = $2 and l.state = 'queued' returning l.state
+		)
+		update penstock.replays r set
+			dead = r.dead + (select count(*) from moved where state = 'dead'), parked = r.parked + (select count(*) from moved where state = 'parked')
+		where r.id = $2 and exists (select 1 from moved)`,
+		letter, run, e.logText(), f.Attempt.Class, f.Attempt.Code, f.Attempt.Message, f.Attempt.At, s.maxReplays, logKept)
+}
+
+// Underway lists letters of a run that were published and have no outcome yet, by the messages by which they travel, in the
+// order of their ids from after one.
+func (s *Store) Underway(ctx context.Context, run, after int64, limit int) ([]Arrival, error) {
+	return collect(ctx, s, "underway", pgx.RowToStructByPos[Arrival], `
+		select id, replay_id, replay_epoch, replay_seq from penstock.dead_letters
+		where replay_id = $1 and state = 'replaying' and id > $2 and replay_seq is not null order by id limit $3`, run, after, limit)
+}
+
+// Lost says that messages are gone from the replay stream although their letters have no outcome: they are sent once more, or
+// are dead again if their run is over.
+func (s *Store) Lost(ctx context.Context, messages []Arrival) error {
+	return s.exec(ctx, "lost", `
+		update penstock.dead_letters l set replay_sends = l.replay_sends + 1, replay_epoch = null, replay_seq = null, state = case
+			when r.state not in ('done', 'cancelled') then 'queued' when l.replays >= $5 then 'parked' else 'dead' end
+		from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
+		join penstock.replays r on r.id = a.run
+		where l.id = a.letter and l.replay_id = a.run and l.state = 'replaying' and (l.replay_epoch, l.replay_seq) = (a.epoch, a.seq)`,
+		column(messages, func(a Arrival) int64 { return a.Letter }),
+		column(messages, func(a Arrival) int64 { return a.Replay }),
+		column(messages, func(a Arrival) int64 { return a.Epoch }),
+		column(messages, func(a Arrival) int64 { return int64(a.Sequence) }), s.maxReplays)
+}
+
+// Load is what a run has before it.
+type Load struct {
+	Queued   int64 // not published yet
+	Underway int64 // published, without an outcome
+}
+
+// Load counts what a run has before it, each up to a limit.
+func (s *Store) Load(ctx context.Context, run int64, limit int) (Load, error) {
+	loads, err := collect(ctx, s, "load", pgx.RowToStructByPos[Load], `select
+		(select count(*) from (select 1 from penstock.dead_letters where replay_id = $1 and state = 'queued' limit $2) q),
+		(select count(*) from (select 1 from penstock.dead_letters where replay_id = $1 and state = 'replaying' limit $2) u)`, run, limit)
+	if err != nil {
+		return Load{}, err
+	}
+	return loads[0], nil
+}
+
+// Finish ends a run each of whose letters has an outcome. It is false if there is still one without.
+func (s *Store) Finish(ctx context.Context, run int64) (bool, error) {
+	done, err := collect(ctx, s, "finish", pgx.RowTo[int64], `
+		update penstock.replays r set state = 'done', finished_at = now(), why = '', canary = 0
+		where r.id = $1 and r.state = 'running' and not exists (
+			select 1 from penstock.dead_letters where replay_id = $1 and state = 'queued') and not exists (
+			select 1 from penstock.dead_letters where replay_id = $1 and state = 'replaying')
+		returning r.id`, run)
+	return len(done) > 0, err
+}
+
+// Proved ends the canary of a run: the rest is sent.
+func (s *Store) Proved(ctx context.Context, run int64) error {
+	return s.exec(ctx, "proved", "update penstock.replays set canary = 0 where id = $1 and state = 'running'", run)
+}
+
+// Explain notes what a run waits for; empty: nothing.
+func (s *Store) Explain(ctx context.Context, run int64, why string) error {
+	return s.exec(ctx, "explain", "update penstock.replays set why = $2 where id = $1 and state = 'running' and why <> $2", run, clean(why))
+}
+
+// Complaint is what the letters of a run that failed again have in common.
+type Complaint struct {
+	Code    string `json:"code"`
+	Message string `json:"message"` // of one of them
+	Letters int64  `json:"letters"`
+}
+
+// Complaints tells why letters of a run failed again, the most frequent first.
+func (s *Store) Complaints(ctx context.Context, run int64, limit int) ([]Complaint, error) {
+	return collect(ctx, s, "complaints", pgx.RowToStructByPos[Complaint], `
+		select error_code, (array_agg(error_message order by id))[1], count(*) from penstock.dead_letters
+		where replay_id = $1 and state in ('dead', 'parked') and replay_attempts > 0 group by error_code order by 3 desc, 1 limit $2`, run, limit)
+}
