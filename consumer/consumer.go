@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,8 @@ type DeadLetters interface {
 	Lookup(ctx context.Context, refs []deadletter.Ref) (map[deadletter.Ref]deadletter.Standing, error)
 	Recover(ctx context.Context, refs []deadletter.Ref) error
 	Waiting(ctx context.Context, mapping string, since time.Time) (int, error)
+	Arrived(ctx context.Context, arrivals []deadletter.Arrival) (map[deadletter.Arrival]*deadletter.Travelling, error)
+	Conclude(ctx context.Context, outcomes []deadletter.Outcome) error
 	Suspect(ctx context.Context, refs []deadletter.Ref) error
 	Spare(ctx context.Context, refs []deadletter.Ref) error
 	Acquit(ctx context.Context, refs []deadletter.Ref) error
@@ -64,6 +67,8 @@ type Route struct {
 // Config is what the consumer is told.
 type Config struct {
 	Stream        string        // name of the source stream; it belongs to its owner and is never changed
+	ReplayStream  string        // of the stream that brings letters back; it is created if missing. Empty: nothing is replayed
+	ReplaySubject string        // letters of a mapping come on <subject>.<mapping>
 	Durable       string        // prefix of the durables
 	Instance      string        // names this process in logs
 	MaxAckPending int           // per mapping, over the whole group
@@ -106,7 +111,8 @@ type Consumer struct {
 	deps     Deps
 	log      zerolog.Logger
 	metrics  *metrics
-	routes   []*route
+	routes   []*route // of the source, one for each mapping
+	replays  []*route // of the replay stream, likewise
 	lanes    *lanes
 	gate     *gate
 	throttle *throttle
@@ -137,7 +143,7 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 		deps:   deps,
 		log:    deps.Log,
 		random: deps.Random,
-		lanes:  newLanes(cfg.Batch),
+		lanes:  newLanes(cfg.Batch, cfg.MaxCalls),
 		slots:  newSlots(cfg.MaxInFlight, cfg.MaxInFlightBytes, len(routes)),
 	}
 	c.metrics = newMetrics()
@@ -145,8 +151,13 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 	c.throttle = newThrottle(cfg.MaxCalls, deps.Log, deps.Pipeline.SetConcurrent)
 	c.database = newDatabase(c.gate, deps.Log)
 	for _, r := range routes {
-		c.routes = append(c.routes, c.newRoute(r))
+		c.routes = append(c.routes, c.newRoute(r, c.slots.newShare()))
 		c.metrics.touch(r.Name)
+	}
+	if cfg.ReplayStream != "" {
+		for _, live := range c.routes {
+			c.replays = append(c.replays, c.newReplay(live))
+		}
 	}
 	if deps.Registerer != nil {
 		c.metrics.register(deps.Registerer, c) // last: from now on a scrape reads the consumer
@@ -154,10 +165,10 @@ func New(cfg Config, routes []Route, deps Deps) (*Consumer, error) {
 	return c, nil
 }
 
-func (c *Consumer) newRoute(r Route) *route {
+func (c *Consumer) newRoute(r Route, share *share) *route {
 	const most = 5 * time.Second
 	made := &route{
-		Route: r, share: c.slots.newShare(), held: make(map[uint64]*event),
+		Route: r, stream: c.cfg.Stream, share: share, held: make(map[uint64]*event),
 		shape:    ledger.NewShape(r.Rule.Object(), r.Rule.ExternalID(), r.Rule.Covers()),
 		tripwire: newTripwire(r.Tripwire),
 		most:     c.cfg.MaxAckPending,
@@ -180,8 +191,11 @@ func (c *Consumer) Bind(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return c.bindReplays(ctx)
 }
+
+// all lists the routes of mappings and of their replays.
+func (c *Consumer) all() []*route { return slices.Concat(c.routes, c.replays) }
 
 // Run carries events until ctx ends. Then it stops intake, finishes or gives back what is in flight within
 // ShutdownTimeout, and returns when everything is still.
@@ -197,14 +211,16 @@ func (c *Consumer) Run(ctx context.Context) error {
 	workers.Go(func() error { c.dispatch(work); return nil })
 	workers.Go(func() error { c.keepAlive(work); return nil })
 	intakes.Go(func() error { c.watchSubjects(ctx); return nil })
-	for _, r := range c.routes {
+	for _, r := range c.all() {
 		in := &intake{c: c, route: r}
 		intakes.Go(func() error {
 			defer end() // one that cannot begin ends them all
 			return in.run(ctx, work)
 		})
-		intakes.Go(func() error { c.watch(ctx, r); return nil })
 		workers.Go(func() error { r.quarantine.run(work); return nil })
+	}
+	for _, r := range c.routes {
+		intakes.Go(func() error { c.watch(ctx, r); return nil })
 	}
 	var failed error
 	stopped := make(chan struct{})
@@ -215,7 +231,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	c.log.Info().Int("in_flight", c.inFlight()).Msg("stopping: intake ends")
-	for _, r := range c.routes {
+	for _, r := range c.all() {
 		c.giveBack(r.quarantine.withdraw()) // their mapping may be stopped
 	}
 	c.finish(work, stopped)
@@ -252,7 +268,7 @@ func (c *Consumer) finish(work context.Context, intakeStopped <-chan struct{}) {
 // giveBackAll returns what has no verdict to the stream, so that another instance need not wait for the ack wait.
 func (c *Consumer) giveBackAll() {
 	given := 0
-	for _, r := range c.routes {
+	for _, r := range c.all() {
 		given += c.giveBack(r.snapshot())
 	}
 	c.log.Info().Int("given_back", given).Msg("stopped")
@@ -270,9 +286,13 @@ func (c *Consumer) giveBack(events []*event) (given int) {
 }
 
 // withdraw sends back what waits of a mapping that is stopped.
-func (c *Consumer) withdraw(r *route) {
-	c.sendBack(c.lanes.withdraw(r))
-	c.sendBack(r.quarantine.withdraw())
+func (c *Consumer) withdraw(stopped *route) {
+	for _, r := range c.all() {
+		if r.Name == stopped.Name {
+			c.sendBack(c.lanes.withdraw(r))
+			c.sendBack(r.quarantine.withdraw())
+		}
+	}
 }
 
 // sendBack returns events of a mapping that is stopped. They come back after a while: the server may not have heard of the
@@ -287,6 +307,8 @@ func (c *Consumer) sendBack(events []*event) {
 // route is a Route at work.
 type route struct {
 	Route
+	stream   string // where its events come from
+	replay   bool   // that is the replay stream
 	share    *share
 	shape    *ledger.Shape // what its mapping writes
 	tripwire *tripwire
@@ -324,13 +346,13 @@ func (r *route) streamEpoch() int64 {
 func (r *route) keep(ev *event) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.held[ev.ref.Sequence] != nil {
+	if r.held[ev.seq] != nil {
 		return false
 	}
-	r.held[ev.ref.Sequence] = ev
-	ev.again = ev.ref.Sequence <= r.seen
+	r.held[ev.seq] = ev
+	ev.again = ev.seq <= r.seen
 	if !ev.again {
-		r.seen, r.seenAt = ev.ref.Sequence, ev.stored
+		r.seen, r.seenAt = ev.seq, ev.stored
 	}
 	return true
 }
@@ -340,7 +362,7 @@ func (r *route) await(ev *event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ev.over = make(chan struct{})
-	if r.held[ev.ref.Sequence] != ev {
+	if r.held[ev.seq] != ev {
 		close(ev.over) // it has ended already
 	}
 }
@@ -367,9 +389,9 @@ func (c *Consumer) release(events ...*event) {
 	for _, ev := range events {
 		r := ev.route
 		r.mu.Lock()
-		held := r.held[ev.ref.Sequence] == ev
+		held := r.held[ev.seq] == ev
 		if held {
-			delete(r.held, ev.ref.Sequence)
+			delete(r.held, ev.seq)
 		}
 		if held && ev.over != nil {
 			close(ev.over)

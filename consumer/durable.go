@@ -17,27 +17,27 @@ func DurableName(durable, mapping string) string { return durable + "-" + mappin
 // a rolling deploy must not change it back and forth, so differences are only logged.
 func (c *Consumer) bind(ctx context.Context, r *route) error {
 	js := c.deps.JetStream
-	stream, err := js.Stream(ctx, c.cfg.Stream)
+	stream, err := c.streamOf(ctx, r)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", c.cfg.Stream, err)
+		return fmt.Errorf("stream %s: %w", r.stream, err)
 	}
 	c.release(r.meet(stream.CachedInfo().Created.UnixNano())...)
 	want := c.durableConfig(r)
-	cons, err := js.Consumer(ctx, c.cfg.Stream, want.Durable)
+	cons, err := js.Consumer(ctx, r.stream, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		// Of several instances that start at once one creates it; the same configuration again is no error.
-		cons, err = js.CreateConsumer(ctx, c.cfg.Stream, want)
+		cons, err = js.CreateConsumer(ctx, r.stream, want)
 		if err == nil {
 			c.log.Info().Str("mapping", r.Name).Str("durable", want.Durable).Str("subject", r.Subject).Msg("durable created")
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("durable %s on stream %s: %w", want.Durable, c.cfg.Stream, err)
+		return fmt.Errorf("durable %s on stream %s: %w", want.Durable, r.stream, err)
 	}
 	have := cons.CachedInfo().Config
 	if have.AckPolicy != jetstream.AckExplicitPolicy {
 		return fmt.Errorf("durable %s on stream %s acknowledges %s, not explicit: it was made for something else, choose another source.durable",
-			want.Durable, c.cfg.Stream, have.AckPolicy)
+			want.Durable, r.stream, have.AckPolicy)
 	}
 	if drift := driftOf(have, want); drift != "" {
 		c.log.Warn().Str("mapping", r.Name).Str("durable", want.Durable).Str("drift", drift).
@@ -91,6 +91,11 @@ func (c *Consumer) durableConfig(r *route) jetstream.ConsumerConfig {
 		AckWait:       c.cfg.AckWait,
 		MaxDeliver:    -1, // attempts are ours to count
 		MaxAckPending: c.cfg.MaxAckPending,
+	}
+	if r.replay {
+		cfg.Description, cfg.DeliverPolicy = "penstock replays of mapping "+r.Name, jetstream.DeliverAllPolicy
+		cfg.MaxAckPending = max(1, c.cfg.MaxAckPending/replayShare)
+		return cfg
 	}
 	r.mu.Lock()
 	floor, anew := r.floor, r.anew

@@ -15,12 +15,17 @@ import (
 // event is one delivery of a message to one mapping, from the fetch until it is settled.
 type event struct {
 	route      *route
-	msg        *nats.Msg // what it says
+	msg        *nats.Msg // what was delivered
 	receipt    receipt   // and how the server is told what became of it
+	epoch      int64     // creation time of the stream that delivered it
+	seq        uint64    // in that stream
 	ref        deadletter.Ref
-	stored     time.Time // when the stream stored it
-	arrived    time.Time // when it was fetched
-	signalled  time.Time // when the server last heard that we work on it; guarded by route.mu
+	says       mapping.Event       // what the mapping sees: of a letter that is replayed, the event as it first came
+	after      deadletter.Position // where it stands among the events of the source, if it is none of them
+	letter     *deadletter.Arrival // the letter that it is, if it is replayed
+	stored     time.Time           // when the stream stored it
+	arrived    time.Time           // when it was fetched
+	signalled  time.Time           // when the server last heard that we work on it; guarded by route.mu
 	deliveries uint64
 	again      bool            // not the first delivery, whatever the server says: a durable made anew counts anew
 	attempts   int             // failures recorded before this delivery
@@ -58,10 +63,15 @@ func newEvent(r *route, epoch int64, msg *nats.Msg, now time.Time) (*event, erro
 		return nil, fmt.Errorf("message on %s has no JetStream metadata: %w", msg.Subject, err)
 	}
 	return &event{
-		route:      r,
-		msg:        msg,
-		receipt:    msg,
-		ref:        deadletter.Ref{Stream: meta.Stream, Epoch: epoch, Sequence: meta.Sequence.Stream, Mapping: r.Name},
+		route:   r,
+		msg:     msg,
+		receipt: msg,
+		epoch:   epoch,
+		seq:     meta.Sequence.Stream,
+		ref:     deadletter.Ref{Stream: meta.Stream, Epoch: epoch, Sequence: meta.Sequence.Stream, Mapping: r.Name},
+		says: mapping.Event{
+			Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
+		},
 		stored:     meta.Timestamp,
 		arrived:    now,
 		signalled:  now,
@@ -79,13 +89,7 @@ func (e *event) prepare(maxBytes int) error {
 		return refuse(codeTooLarge, "the event has %d bytes, more than batch.max_bytes (%d)", n, maxBytes)
 	}
 	poison(stageMap, e.msg.Data)
-	change, err := e.route.Rule.Map(mapping.Event{
-		Subject:  e.msg.Subject,
-		Header:   e.msg.Header,
-		Data:     e.msg.Data,
-		Sequence: e.ref.Sequence,
-		Time:     e.stored,
-	})
+	change, err := e.route.Rule.Map(e.says)
 	if err != nil {
 		return err
 	}
@@ -105,6 +109,9 @@ func (e *event) prepare(maxBytes int) error {
 // version orders the changes of a key: by what the mapping says, then as the stream stored them.
 func (e *event) version() ledger.Version {
 	v := ledger.Version{Epoch: e.ref.Epoch, Sequence: int64(e.ref.Sequence)}
+	if e.after != (deadletter.Position{}) {
+		v = ledger.Version{Epoch: e.after.Epoch, Sequence: e.after.Sequence, Beside: int64(e.ref.Sequence)}
+	}
 	if e.change.Versioned {
 		v.Number = e.change.Version
 	}
@@ -126,7 +133,9 @@ func (e *event) sealed(now time.Time) *seal {
 func (e *event) failure(a deadletter.Attempt, dead bool) deadletter.Failure {
 	f := deadletter.Failure{
 		Ref:     e.ref,
-		Subject: e.msg.Subject,
+		Subject: e.says.Subject,
+		Stored:  e.says.Time,
+		After:   e.after,
 		Object:  e.route.Object,
 		Headers: e.msg.Header,
 		Payload: e.msg.Data,

@@ -223,8 +223,8 @@ func (g *gate) wait(ctx context.Context, r *route) (leave, error) {
 			return takeAll, ctx.Err()
 		}
 		witness := g.witness
-		if !alone {
-			witness = nil // what stops this mapping is no question of Salesforce
+		if !alone || r.replay {
+			witness = nil // what stops this mapping is no question of Salesforce; and a witness is the source's
 		}
 		select {
 		case <-changed:

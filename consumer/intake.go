@@ -32,7 +32,7 @@ type intake struct {
 
 // run pulls until ctx ends. What it has fetched is prepared under work, which outlives ctx.
 func (in *intake) run(ctx, work context.Context) error {
-	puller, err := newPuller(in.c.deps.JetStream, in.c.cfg.Stream, DurableName(in.c.cfg.Durable, in.route.Name))
+	puller, err := newPuller(in.c.deps.JetStream, in.route.stream, DurableName(in.c.cfg.Durable, in.route.Name))
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (in *intake) run(ctx, work context.Context) error {
 	defer in.late.Wait()
 	defer in.abandon(work)
 
-	quiet, all := in.c.slots.reserve, in.c.slots.total
+	quiet, all := in.route.share.quiet(), in.route.share.most()
 	want := quiet // few on a quiet stream, as many as there are under backlog
 	for {
 		leave, err := in.c.gate.wait(ctx, in.route)
@@ -176,7 +176,7 @@ func (in *intake) accept(ctx context.Context, chunk []*nats.Msg) int {
 // parted tells messages that were delivered before from those that nobody can know anything of.
 func parted(events []*event) (fresh, known []*event) {
 	for _, ev := range events {
-		if ev.deliveries > 1 || ev.again {
+		if ev.known() {
 			known = append(known, ev)
 		} else {
 			fresh = append(fresh, ev)
@@ -185,9 +185,12 @@ func parted(events []*event) (fresh, known []*event) {
 	return fresh, known
 }
 
+// known says whether the database may know of the event: it was delivered before.
+func (e *event) known() bool { return e.deliveries > 1 || e.again }
+
 // take queues events, or settles those that need no call.
 func (in *intake) take(ctx context.Context, events []*event) {
-	events, suspects := in.c.divideSuspects(in.c.recall(ctx, events))
+	events, suspects := in.c.divideSuspects(in.c.recall(ctx, in.c.identify(ctx, in.route, events)))
 	in.route.quarantine.add(suspects)
 	in.c.apart.RLock()
 	ready, outcomes := in.c.prepare(events)
@@ -226,13 +229,14 @@ func (in *intake) recognise(ctx context.Context, chunk []*nats.Msg) bool {
 // recall looks up what earlier deliveries left behind: attempts that failed, or a dead letter whose message could not be
 // terminated any more. First deliveries have no past and cost nothing.
 func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
-	_, known := parted(events)
-	if len(known) == 0 {
-		return events
+	var refs []deadletter.Ref
+	for _, ev := range events {
+		if ev.known() && ev.letter == nil { // a letter that is replayed is known better
+			refs = append(refs, ev.ref)
+		}
 	}
-	refs := make([]deadletter.Ref, 0, len(known))
-	for _, ev := range known {
-		refs = append(refs, ev.ref)
+	if len(refs) == 0 {
+		return events
 	}
 	var past map[deadletter.Ref]deadletter.Standing
 	err := c.database.run(ctx, nil, func(ctx context.Context) (err error) {
@@ -245,6 +249,10 @@ func (c *Consumer) recall(ctx context.Context, events []*event) []*event {
 	}
 	open := events[:0]
 	for _, ev := range events {
+		if ev.letter != nil {
+			open = append(open, ev)
+			continue
+		}
 		standing := past[ev.ref]
 		ev.attempts, ev.deaths = standing.Attempts, standing.Deaths
 		if buried(standing.State) {

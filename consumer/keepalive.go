@@ -17,7 +17,7 @@ func (c *Consumer) keepAlive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for _, r := range c.routes {
+		for _, r := range c.all() {
 			for _, ev := range r.due(time.Now().Add(-third)) {
 				// An error means that it was settled meanwhile, or that the connection is away; both heal by themselves.
 				_ = ev.receipt.InProgress()

@@ -26,6 +26,7 @@ type laneID struct {
 	op      mapping.Op
 	ordered bool // they ask the ledger, and so have to wait for the database
 	apart   bool // they may end the process: see quarantine
+	replay  bool // nothing of them came by the source: they give way
 }
 
 // queue holds what waits for one record, oldest first. External IDs that Salesforce takes for the same share a queue, and so
@@ -33,6 +34,7 @@ type laneID struct {
 type queue struct {
 	id     string // identity of the record
 	events []*event
+	live   int // of these, events of the source
 	bytes  int
 	busy   bool
 }
@@ -89,11 +91,15 @@ type lanes struct {
 	waiting int                // events in queues that are not in a batch
 	hurry   bool               // no lingering: the service is stopping
 	apart   bool               // only what may end the process leaves now
+	replays int                // batches of replays that are on their way
+	most    int                // and how many may be at a time
 }
 
-func newLanes(limits BatchLimits) *lanes {
+// newLanes makes lanes for so many calls at a time.
+func newLanes(limits BatchLimits, calls int) *lanes {
 	return &lanes{
 		limits:  limits,
+		most:    max(1, calls/replayShare),
 		changed: make(chan struct{}, 1),
 		keys:    make(map[string]*queue),
 		lanes:   make(map[laneID]*lane),
@@ -109,15 +115,19 @@ func (l *lanes) push(events []*event) {
 	l.mu.Lock()
 	for _, ev := range events {
 		q := l.queueOf(ev.change.Identity)
-		at := q.insert(ev)
+		listed := !q.busy && len(q.events) > 0
+		// The lane of a queue is that of its oldest change, and a live event takes those of replays along that are older.
+		moves := listed && (ev.compare(q.events[0]) < 0 || q.live == 0 && !ev.route.replay)
+		if moves {
+			l.unlist(q)
+		}
+		q.insert(ev)
 		l.waiting++
-		l.laneOf(ev).more = ev.more
+		l.lane(q).more = ev.more
 		switch {
 		case q.busy:
-		case len(q.events) == 1:
+		case moves || !listed:
 			l.enqueue(q)
-		case at == 0:
-			l.relist(q)
 		default:
 			l.lane(q).bytes += ev.size
 		}
@@ -137,10 +147,33 @@ func (l *lanes) push(events []*event) {
 func (l *lanes) take(now time.Time, t ticket) (*batch, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	live, sleep := l.choose(now, t, false)
+	var replay *lane
+	if l.replays < l.most {
+		var soon time.Duration
+		if replay, soon = l.choose(now, t, true); sleep == 0 || soon > 0 && soon < sleep {
+			sleep = soon
+		}
+	}
+	switch {
+	case replay != nil && (live == nil || now.Sub(replay.oldest()) > replayPatience):
+		return l.fill(replay, now, t.probe-1), 0
+	case live != nil:
+		return l.fill(live, now, t.probe-1), 0
+	}
+	return nil, sleep
+}
+
+// replayPatience is how long a replay gives way to live events at most: one that never came to its turn would never end.
+const replayPatience = 5 * time.Second
+
+// choose finds the lane whose batch is to leave next, of live events or of replays. Without one it says how long until there
+// is one, 0 if only a change can bring it.
+func (l *lanes) choose(now time.Time, t ticket, replay bool) (*lane, time.Duration) {
 	var full, due *lane
 	var sleep time.Duration
 	for _, ln := range l.order {
-		if len(ln.ready) == 0 || ln.id.ordered && t.unordered || l.apart && !ln.id.apart {
+		if len(ln.ready) == 0 || ln.id.replay != replay || ln.id.ordered && t.unordered || l.apart && !ln.id.apart {
 			continue
 		}
 		left := l.linger(ln) - now.Sub(ln.oldest())
@@ -157,9 +190,9 @@ func (l *lanes) take(now time.Time, t ticket) (*batch, time.Duration) {
 	case full == nil && due == nil:
 		return nil, sleep
 	case full == nil, due != nil && older(full, due) == due && now.Sub(due.oldest()) > patience*l.limits.Linger:
-		return l.fill(due, now, t.probe-1), 0
+		return due, 0
 	default:
-		return l.fill(full, now, t.probe-1), 0
+		return full, 0
 	}
 }
 
@@ -186,6 +219,9 @@ func older(a, b *lane) *lane {
 // through, the fewer share its call; doubt is how often the whole batch has been.
 func (l *lanes) fill(ln *lane, now time.Time, doubt int) *batch {
 	b := &batch{lane: ln.id}
+	if ln.id.replay {
+		l.replays++
+	}
 	size, taken, limit := 0, 0, shrunk(l.maxItems(ln), doubt)
 	for _, q := range ln.ready {
 		it := l.head(q, now)
@@ -199,7 +235,7 @@ func (l *lanes) fill(ln *lane, now time.Time, doubt int) *batch {
 		taken++
 		q.busy = true
 		for _, ev := range it.events {
-			q.bytes -= ev.size
+			q.left(ev)
 		}
 		q.events = q.events[len(it.events):]
 		l.waiting -= len(it.events)
@@ -241,7 +277,7 @@ func (l *lanes) mergeable(q *queue, now time.Time) int {
 	for i, ev := range q.events[1:] {
 		size += ev.size
 		if ev.alone || ev.change.Op != mapping.Upsert || ev.change.Key != first.change.Key || size > l.limits.MaxBytes ||
-			ev.route.Ordered != first.route.Ordered || ev.apart != first.apart || ev.sealed(now) != first.sealed(now) {
+			ev.route.Ordered != first.route.Ordered || ev.route.replay != first.route.replay || ev.apart != first.apart || ev.sealed(now) != first.sealed(now) {
 			return i + 1
 		}
 	}
@@ -260,6 +296,17 @@ func (l *lanes) finish(items ...*item) {
 	for _, it := range items {
 		l.settle(it.queue)
 	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// ended says that a batch is not on its way any more.
+func (l *lanes) ended(b *batch) {
+	if !b.lane.replay {
+		return
+	}
+	l.mu.Lock()
+	l.replays--
 	l.mu.Unlock()
 	l.wake()
 }
@@ -285,7 +332,7 @@ func (l *lanes) restore(items []*item, mark func(*event)) {
 		for _, ev := range it.events {
 			ev.seal = sealed
 			mark(ev)
-			q.bytes += ev.size
+			q.came(ev)
 		}
 		q.events = append(slices.Clip(it.events), q.events...)
 		slices.SortStableFunc(q.events, func(a, b *event) int { return a.compare(b) }) // an older one may have come meanwhile
@@ -330,7 +377,8 @@ func (l *lanes) withdraw(r *route) []*event {
 			if !goes(ev) {
 				return false
 			}
-			gone, q.bytes = append(gone, ev), q.bytes-ev.size
+			gone = append(gone, ev)
+			q.left(ev)
 			return true
 		})
 		if !q.busy {
@@ -401,23 +449,28 @@ func (l *lanes) enqueue(q *queue) {
 
 // insert queues a change behind those that are older than it. A redelivery can bring an older change after a newer one,
 // and must not win over it in a merged record.
-func (q *queue) insert(ev *event) (at int) {
-	at = len(q.events)
+func (q *queue) insert(ev *event) {
+	at := len(q.events)
 	for at > 0 && ev.compare(q.events[at-1]) < 0 {
 		at--
 	}
 	q.events = slices.Insert(q.events, at, ev)
-	q.bytes += ev.size
-	return at
+	q.came(ev)
 }
 
-// relist moves a waiting queue whose head was overtaken by an older change, which may belong to another lane. The caller
-// holds the lock.
-func (l *lanes) relist(q *queue) {
-	before := l.laneOf(q.events[1])
-	before.bytes -= q.bytes - q.events[0].size
-	before.ready = slices.DeleteFunc(before.ready, func(other *queue) bool { return other == q })
-	l.enqueue(q)
+// came and left keep count of what the queue holds.
+func (q *queue) came(ev *event) {
+	q.bytes += ev.size
+	if !ev.route.replay {
+		q.live++
+	}
+}
+
+func (q *queue) left(ev *event) {
+	q.bytes -= ev.size
+	if !ev.route.replay {
+		q.live--
+	}
 }
 
 func (l *lanes) queueOf(id string) *queue {
@@ -429,12 +482,12 @@ func (l *lanes) queueOf(id string) *queue {
 	return q
 }
 
-// lane returns the lane of a queue's oldest change.
-func (l *lanes) lane(q *queue) *lane { return l.laneOf(q.events[0]) }
-
-func (l *lanes) laneOf(ev *event) *lane {
+// lane returns the lane of a queue's oldest change. It is one of replays only if the queue holds nothing else: a live event
+// does not wait behind a letter that gives way.
+func (l *lanes) lane(q *queue) *lane {
+	ev := q.events[0]
 	change := ev.change
-	id := laneID{change.Key.Object, change.Key.Field, change.Op, ev.route.Ordered, ev.apart}
+	id := laneID{change.Key.Object, change.Key.Field, change.Op, ev.route.Ordered, ev.apart, q.live == 0}
 	ln := l.lanes[id]
 	if ln == nil {
 		ln = &lane{id: id}

@@ -41,7 +41,7 @@ func queued(seq uint64, at time.Time, c *mapping.Change) *event {
 
 func TestALoneChangeWaitsForLingerAndNoLonger(t *testing.T) {
 	t.Parallel()
-	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20, Linger: 100 * time.Millisecond})
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20, Linger: 100 * time.Millisecond}, 8)
 	l.push([]*event{queued(1, epoch, change("Account", "a", mapping.Upsert))})
 	if b, sleep := l.take(epoch.Add(40*time.Millisecond), ticket{}); b != nil || sleep != 60*time.Millisecond {
 		t.Fatalf("after 40 ms: batch %v, sleep %v; want none and 60 ms", b, sleep)
@@ -62,7 +62,7 @@ func TestAFullBatchLeavesAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLanes(limits)
+			l := newLanes(limits, 8)
 			for i := range 5 {
 				l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprintf("k%d", i), mapping.Upsert))})
 			}
@@ -79,7 +79,7 @@ func TestAFullBatchLeavesAtOnce(t *testing.T) {
 
 func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testing.T) {
 	t.Parallel()
-	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
 	l.push([]*event{
 		queued(1, epoch, change("Account", "a", mapping.Upsert, "Name=old", "City=Bern")),
 		queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=new")),
@@ -129,7 +129,7 @@ func TestWhatMayStillBeCommittedIsRepeatedAsItWasUntilItsLeaseIsOver(t *testing.
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+			l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
 			l.push([]*event{
 				queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=2")),
 				queued(4, epoch, change("Account", "a", mapping.Upsert, "Name=4")),
@@ -150,7 +150,7 @@ func TestWhatMayStillBeCommittedIsRepeatedAsItWasUntilItsLeaseIsOver(t *testing.
 
 func TestPartsOfARefusedRecordDoNotUseItsLease(t *testing.T) {
 	t.Parallel()
-	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
 	l.push([]*event{
 		queued(1, epoch, change("Account", "a", mapping.Upsert, "Name=1")),
 		queued(2, epoch, change("Account", "a", mapping.Upsert, "Name=2")),
@@ -165,7 +165,7 @@ func TestPartsOfARefusedRecordDoNotUseItsLease(t *testing.T) {
 
 func TestKeysThatDifferInCaseNeverTravelTogether(t *testing.T) {
 	t.Parallel()
-	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
 	l.push([]*event{
 		queued(1, epoch, change("Account", "abc", mapping.Upsert)),
 		queued(2, epoch, change("Account", "ABC", mapping.Upsert)),
@@ -178,7 +178,7 @@ func TestKeysThatDifferInCaseNeverTravelTogether(t *testing.T) {
 
 func TestDeletesTravelTwentyFiveToACall(t *testing.T) {
 	t.Parallel()
-	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
 	for i := range 60 {
 		l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprint(i), mapping.Delete))})
 	}
@@ -199,7 +199,7 @@ func TestLanesKeepTheirPromises(t *testing.T) {
 			MaxBytes:   rapid.IntRange(60, 300).Draw(t, "bytes"),
 			Linger:     time.Second,
 		}
-		m := &laneModel{lanes: newLanes(limits), limits: limits, now: epoch, last: map[string]uint64{}, busy: map[string]bool{}}
+		m := &laneModel{lanes: newLanes(limits, 8), limits: limits, now: epoch, last: map[string]uint64{}, busy: map[string]bool{}}
 		m.routes = []*route{{Route: Route{Name: "ordered", Ordered: true}}, {Route: Route{Name: "free"}}}
 		t.Repeat(map[string]func(*rapid.T){
 			"push":     m.push,

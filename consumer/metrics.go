@@ -78,6 +78,9 @@ func (m *metrics) touch(mapping string) {
 }
 
 func (m *metrics) settled(o outcome, now time.Time) {
+	if o.event.letter != nil {
+		return // its event was counted when it died
+	}
 	m.events.WithLabelValues(o.event.route.Name, string(o.verdict)).Inc()
 	if o.verdict == Superseded {
 		m.superseded.Inc()

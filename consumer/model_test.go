@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -169,6 +170,14 @@ func (m *model) Suspect(context.Context, []deadletter.Ref) error { return nil }
 
 // Spare has nobody to spare.
 func (m *model) Spare(context.Context, []deadletter.Ref) error { return nil }
+
+// Arrived is never asked: a life has no replays.
+func (m *model) Arrived(context.Context, []deadletter.Arrival) (map[deadletter.Arrival]*deadletter.Travelling, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Conclude is never asked either.
+func (m *model) Conclude(context.Context, []deadletter.Outcome) error { return errors.ErrUnsupported }
 
 // Acquit has nobody to acquit.
 func (m *model) Acquit(context.Context, []deadletter.Ref) error { return nil }

@@ -132,7 +132,7 @@ func (c *Consumer) reread(ctx context.Context, v ledger.Version, it *item) ([]ma
 	if err != nil {
 		return nil, err
 	}
-	if stream.CachedInfo().Created.UnixNano() != v.Epoch {
+	if stream.CachedInfo().Created.UnixNano() != v.Epoch || v.Beside != 0 { // what came by the replay subject is not kept
 		return nil, lost
 	}
 	msg, err := stream.GetMsg(ctx, uint64(v.Sequence))

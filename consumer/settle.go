@@ -60,7 +60,7 @@ func (o outcome) recorded() bool {
 	case Retry, Dead:
 		return true
 	case Applied, Superseded, Skipped:
-		return o.event.attempts > 0
+		return o.event.attempts > 0 || o.event.letter != nil
 	case Hold:
 	}
 	return false
@@ -99,16 +99,19 @@ func (c *Consumer) letGo(ctx context.Context, err error, events []*event) {
 func (c *Consumer) commit(ctx context.Context, outcomes []outcome, waiting func(), now time.Time) error {
 	var failures []deadletter.Failure
 	var recovered []deadletter.Ref
+	var replayed []deadletter.Outcome
 	for _, o := range outcomes {
 		switch {
 		case !o.recorded():
+		case o.event.letter != nil:
+			replayed = append(replayed, o.ofLetter(now))
 		case o.verdict == Retry, o.verdict == Dead:
 			failures = append(failures, o.event.failure(o.failure.attempt(now), o.verdict == Dead))
 		default:
 			recovered = append(recovered, o.event.ref)
 		}
 	}
-	if len(failures) == 0 && len(recovered) == 0 {
+	if len(failures) == 0 && len(recovered) == 0 && len(replayed) == 0 {
 		return nil
 	}
 	return c.database.run(ctx, waiting, func(ctx context.Context) error {
@@ -118,17 +121,23 @@ func (c *Consumer) commit(ctx context.Context, outcomes []outcome, waiting func(
 			}
 			failures = nil // recorded once, also if the next statement has to be tried again
 		}
-		if len(recovered) == 0 {
+		if len(recovered) > 0 {
+			if err := c.deps.DeadLetters.Recover(ctx, recovered); err != nil {
+				return err
+			}
+			recovered = nil
+		}
+		if len(replayed) == 0 {
 			return nil
 		}
-		return c.deps.DeadLetters.Recover(ctx, recovered)
+		return c.deps.DeadLetters.Conclude(ctx, replayed)
 	})
 }
 
 // act tells the server, unless the stream is gone and another one has its name: the verdict would hit the message that has
 // the sequence now. A plain ack is enough: if it is lost the message comes again and changes nothing.
 func (o outcome) act() error {
-	if o.event.route.streamEpoch() != o.event.ref.Epoch {
+	if o.event.route.streamEpoch() != o.event.epoch {
 		return nil
 	}
 	switch o.verdict {

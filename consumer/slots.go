@@ -13,19 +13,24 @@ type slots struct {
 	reserve  int // of each share
 	maxBytes int64
 
-	mu     sync.Mutex
-	used   int
-	bytes  int64
-	shares []*share
-	freed  chan struct{}
+	mu      sync.Mutex
+	used    int
+	bytes   int64
+	shares  []*share // of the mappings
+	replays []*share // of their replays
+	freed   chan struct{}
 }
 
-// share is one mapping's use of the slots.
+// share is one mapping's use of the slots, or that of its replays.
 type share struct {
 	slots   *slots
+	replay  bool
 	used    int
 	waiting bool
 }
+
+// replayShare is the part of the slots, and of the calls, that replays may use at most.
+const replayShare = 4
 
 func newSlots(total int, maxBytes int64, mappings int) *slots {
 	s := &slots{total: max(total, mappings), maxBytes: maxBytes, freed: make(chan struct{})}
@@ -40,6 +45,25 @@ func (s *slots) newShare() *share {
 	return sh
 }
 
+// newReplayShare makes a share that gives way to those of newShare.
+func (s *slots) newReplayShare() *share {
+	sh := &share{slots: s, replay: true}
+	s.replays = append(s.replays, sh)
+	return sh
+}
+
+// most is how many slots the share may use at any time. Replays divide their part evenly, for a mapping that waits for
+// messages holds what it has asked for.
+func (sh *share) most() int {
+	if !sh.replay {
+		return sh.slots.total
+	}
+	return max(1, sh.slots.total/replayShare/len(sh.slots.replays))
+}
+
+// quiet is how many slots the share asks for while little comes.
+func (sh *share) quiet() int { return min(sh.slots.reserve, sh.most()) }
+
 // acquire waits for at least one slot and takes up to want. bytes is how much the messages may weigh together.
 func (sh *share) acquire(ctx context.Context, want int) (n int, bytes int64, err error) {
 	s := sh.slots
@@ -50,7 +74,7 @@ func (sh *share) acquire(ctx context.Context, want int) (n int, bytes int64, err
 		if n > 0 {
 			sh.used += n
 			s.used += n
-			bytes = (s.maxBytes - s.bytes) / int64(len(s.shares))
+			bytes = (s.maxBytes - s.bytes) / int64(len(s.shares)+len(s.replays))
 		}
 		freed := s.freed
 		s.mu.Unlock()
@@ -75,17 +99,25 @@ func (sh *share) grantable() int {
 		return 0
 	}
 	own := max(0, s.reserve-sh.used)
+	if sh.replay {
+		own = 0
+	}
 	promised := 0 // to the shares of others
 	for _, other := range s.shares {
 		if other == sh {
 			continue
 		}
 		promised += max(0, s.reserve-other.used)
-		if other.waiting && other.used < sh.used {
+		if other.waiting && (other.used < sh.used || sh.replay) {
 			return own
 		}
 	}
-	return max(own, s.total-s.used-promised)
+	free := max(own, s.total-s.used-promised)
+	if sh.replay {
+		// A process with few slots has promised them all; one letter at a time is taken even so.
+		return min(max(free, 1-sh.used), sh.most()-sh.used)
+	}
+	return free
 }
 
 // release gives n slots back.

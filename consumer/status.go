@@ -57,7 +57,7 @@ func (c *Consumer) Hurry(reason Reason) { c.gate.hurry(reason) }
 
 func (c *Consumer) inFlight() int {
 	n := 0
-	for _, r := range c.routes {
+	for _, r := range c.all() {
 		r.mu.Lock()
 		n += len(r.held)
 		r.mu.Unlock()

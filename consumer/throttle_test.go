@@ -125,7 +125,7 @@ func TestTheThrottleKeepsItsLimit(t *testing.T) {
 func TestBatchesOfAnObjectShrinkAndGrowAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20})
+		l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
 		size := func(object string) int { return l.sizes[object].of(200) }
 		for _, want := range []int{100, 50, 25, 25} {
 			time.Sleep(time.Second)

@@ -95,6 +95,9 @@ func (c *Consumer) observe(outcomes []outcome, now time.Time) {
 	retried := make(map[*route]bool)
 	for _, o := range outcomes {
 		r := o.event.route
+		if r.replay {
+			continue
+		}
 		if why := r.tripwire.observe(o); why != "" {
 			c.trip(r, why)
 		}

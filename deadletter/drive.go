@@ -38,9 +38,12 @@ type Departure struct {
 	Sends int // 1 for its first message in this run, 2 for a second because the first was lost, …
 }
 
-// Depart gives the next letters of a run that are to be published, in order, of some mappings. What it gives counts as sent: a
-// driver that dies before it has published them is followed by one that is given the same again. Only the run's driver may
-// ask.
+// departAgain is how many letters go at a time whose messages were not published for sure, or were lost.
+const departAgain = 200
+
+// Depart gives the next letters of a run that are to be published, in order, of some mappings: so many that were never sent, and
+// those of which nobody knows whether they were, because their driver has died. What it gives counts as sent. Only the run's
+// driver may ask.
 func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []string, limit int) ([]Departure, error) {
 	type spot struct {
 		ID    int64
@@ -50,10 +53,16 @@ func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []
 	spots, err := collect(ctx, s, "depart", pgx.RowToStructByPos[spot], `
 		with run as (
 			select id from penstock.replays where id = $1 and driver = $2 and state = 'running' for update
-		), chosen as materialized (
+		), again as materialized (
 			select l.id, l.replay_sends from run join penstock.dead_letters l on l.replay_id = run.id
-			where l.state = 'queued' and l.mapping = any($3)
+			where l.state = 'queued' and l.replay_sends > 0 and l.mapping = any($3)
+			order by l.replay_place limit $5
+		), fresh as materialized (
+			select l.id, l.replay_sends from run join penstock.dead_letters l on l.replay_id = run.id
+			where l.state = 'queued' and l.replay_sends = 0 and l.mapping = any($3)
 			order by l.replay_place limit $4
+		), chosen as materialized (
+			select * from again union all select * from fresh
 		), noted as (
 			update penstock.replays r set sent = r.sent + (select count(*) from chosen where replay_sends = 0)
 			from run where r.id = run.id and exists (select 1 from chosen where replay_sends = 0)
@@ -62,7 +71,7 @@ func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []
 			from chosen where l.id = chosen.id and l.state = 'queued' and l.replay_id = $1
 			returning l.id, l.replay_sends, l.replay_place
 		)
-		select id, replay_sends, replay_place from departing order by replay_place`, id, clean(driver), mappings, limit)
+		select id, replay_sends, replay_place from departing order by replay_place`, id, clean(driver), mappings, limit, departAgain)
 	if err != nil || len(spots) == 0 {
 		return nil, err
 	}
@@ -109,11 +118,7 @@ func (s *Store) Sent(ctx context.Context, messages []Arrival) error {
 	return s.exec(ctx, "sent", `
 		update penstock.dead_letters l set state = 'replaying', replay_epoch = a.epoch, replay_seq = a.seq
 		from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
-		where l.id = a.letter and l.replay_id = a.run and l.state = 'queued'`,
-		column(messages, func(a Arrival) int64 { return a.Letter }),
-		column(messages, func(a Arrival) int64 { return a.Replay }),
-		column(messages, func(a Arrival) int64 { return a.Epoch }),
-		column(messages, func(a Arrival) int64 { return int64(a.Sequence) }))
+		where l.id = a.letter and l.replay_id = a.run and l.state = 'queued'`, arrivalColumns(messages)...)
 }
 
 // Refuse ends the replay of a letter that cannot be published: it is dead again, with the attempt in its log.
@@ -143,19 +148,17 @@ func (s *Store) Underway(ctx context.Context, run, after int64, limit int) ([]Ar
 		where replay_id = $1 and state = 'replaying' and id > $2 and replay_seq is not null order by id limit $3`, run, after, limit)
 }
 
-// Lost says that messages are gone from the replay stream although their letters have no outcome: they are sent once more, or
-// are dead again if their run is over.
-func (s *Store) Lost(ctx context.Context, messages []Arrival) error {
-	return s.exec(ctx, "lost", `
+// Lost says that messages are gone from the replay stream. Those whose letters have no outcome are sent once more, or are dead
+// again if their run is over; how many there were is answered.
+func (s *Store) Lost(ctx context.Context, messages []Arrival) (int, error) {
+	lost, err := collect(ctx, s, "lost", pgx.RowTo[int64], `
 		update penstock.dead_letters l set replay_sends = l.replay_sends + 1, replay_epoch = null, replay_seq = null, state = case
 			when r.state not in ('done', 'cancelled') then 'queued' when l.replays >= $5 then 'parked' else 'dead' end
 		from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
 		join penstock.replays r on r.id = a.run
-		where l.id = a.letter and l.replay_id = a.run and l.state = 'replaying' and (l.replay_epoch, l.replay_seq) = (a.epoch, a.seq)`,
-		column(messages, func(a Arrival) int64 { return a.Letter }),
-		column(messages, func(a Arrival) int64 { return a.Replay }),
-		column(messages, func(a Arrival) int64 { return a.Epoch }),
-		column(messages, func(a Arrival) int64 { return int64(a.Sequence) }), s.maxReplays)
+		where l.id = a.letter and l.replay_id = a.run and l.state = 'replaying' and (l.replay_epoch, l.replay_seq) = (a.epoch, a.seq)
+		returning l.id`, append(arrivalColumns(messages), s.maxReplays)...)
+	return len(lost), err
 }
 
 // Load is what a run has before it.

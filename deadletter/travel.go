@@ -31,22 +31,20 @@ func (r *Travelling) Body() []byte {
 	return r.Payload
 }
 
-// arrivedSQL makes the first message of a letter that arrives the one by which it travels, if nobody has noted yet which it
-// is: whoever published it may have died before.
+// takeSQL makes the first message of a letter that arrives the one by which it travels, if nobody has noted yet which it is:
+// whoever published it may have died before.
+const takeSQL = `
+update penstock.dead_letters l set state = 'replaying', replay_epoch = a.epoch, replay_seq = a.seq
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
+where l.id = a.letter and l.replay_id = a.run and l.state = 'queued' and l.replay_sends > 0`
+
+// arrivedSQL is a statement of its own: the one above may have waited for the driver, who notes the same, and would go on with
+// the row as it was before.
 const arrivedSQL = `
-with arrival as (
-	select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
-), taken as (
-	update penstock.dead_letters l set state = 'replaying', replay_epoch = a.epoch, replay_seq = a.seq
-	from arrival a where l.id = a.letter and l.replay_id = a.run and l.state = 'queued' and l.replay_sends > 0
-	returning l.id, a.epoch, a.seq
-)
 select l.id as letter, a.epoch, a.seq as sequence, l.replay_attempts as attempts, coalesce(s.deaths, 0) as deaths,
-	t.id is not null
-		or l.state = 'replaying' and l.replay_id = a.run and (l.replay_epoch, l.replay_seq) = (a.epoch, a.seq) as current
-from arrival a
+	l.state = 'replaying' and l.replay_id = a.run and coalesce((l.replay_epoch, l.replay_seq) = (a.epoch, a.seq), false) as current
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
 join penstock.dead_letters l on l.id = a.letter and l.replay_id >= a.run
-left join taken t on t.id = a.letter and (t.epoch, t.seq) = (a.epoch, a.seq)
 left join penstock.suspects s using (stream, stream_epoch, stream_seq, mapping)`
 
 // Arrived tells which messages are letters on their way, with their contents. Those that are missing in the answer are of no
@@ -60,11 +58,10 @@ func (s *Store) Arrived(ctx context.Context, arrivals []Arrival) (map[Arrival]*T
 		Deaths   int
 		Current  bool
 	}
-	lines, err := collect(ctx, s, "arrived", pgx.RowToStructByName[line], arrivedSQL,
-		column(arrivals, func(a Arrival) int64 { return a.Letter }),
-		column(arrivals, func(a Arrival) int64 { return a.Replay }),
-		column(arrivals, func(a Arrival) int64 { return a.Epoch }),
-		column(arrivals, func(a Arrival) int64 { return int64(a.Sequence) }))
+	if err := s.exec(ctx, "arrived", takeSQL, arrivalColumns(arrivals)...); err != nil {
+		return nil, err
+	}
+	lines, err := collect(ctx, s, "arrived", pgx.RowToStructByName[line], arrivedSQL, arrivalColumns(arrivals)...)
 	if err != nil || len(lines) == 0 {
 		return nil, err
 	}
@@ -82,6 +79,16 @@ func (s *Store) Arrived(ctx context.Context, arrivals []Arrival) (map[Arrival]*T
 		}
 	}
 	return known, nil
+}
+
+// arrivalColumns are arrivals as array parameters: letters, replays, epochs, sequences.
+func arrivalColumns(arrivals []Arrival) []any {
+	return []any{
+		column(arrivals, func(a Arrival) int64 { return a.Letter }),
+		column(arrivals, func(a Arrival) int64 { return a.Replay }),
+		column(arrivals, func(a Arrival) int64 { return a.Epoch }),
+		column(arrivals, func(a Arrival) int64 { return int64(a.Sequence) }),
+	}
 }
 
 // contents reads whole letters by id.

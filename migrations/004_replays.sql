@@ -111,6 +111,8 @@ create index dead_letters_by_group on penstock.dead_letters (fingerprint, id);
 create index dead_letters_by_object on penstock.dead_letters (object, id);
 -- What a run has still to send, in order; and what is on its way.
 create index dead_letters_queued on penstock.dead_letters (replay_id, replay_place) where state = 'queued';
+-- Of these, what a driver was about to publish; it may have died before it did, or after.
+create index dead_letters_departed on penstock.dead_letters (replay_id, replay_place) where state = 'queued' and replay_sends > 0;
 create index dead_letters_replaying on penstock.dead_letters (replay_id, id) where state = 'replaying';
 -- A run's letters, for its report.
 create index dead_letters_by_replay on penstock.dead_letters (replay_id, id) where replay_id is not null;

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -154,7 +153,10 @@ func (a *App) work(ctx context.Context) error {
 
 	book := ledger.New(pool, ledger.Options{Owner: a.instance, Lease: a.cfg.Ledger.Lease, Retention: a.cfg.Ledger.Retention})
 	tell := newNotices(conn, a.instance, a.log)
-	service, err := a.newConsumer(pool, book, js, client, rules, tell)
+	letters := deadletter.New(pool, deadletter.Options{
+		Log: a.log, Registerer: a.registry, MaxReplays: a.cfg.Replay.MaxReplays,
+	})
+	service, err := a.newConsumer(letters, book, js, client, rules, tell)
 	if err != nil {
 		return err
 	}
@@ -168,6 +170,7 @@ func (a *App) work(ctx context.Context) error {
 	tended.Go(func() { a.prune(tending, book) })
 	tended.Go(func() { watchCredentials(tending, service, client) })
 	tended.Go(func() { tell.run(tending) })
+	tended.Go(func() { a.newDriver(js, letters, rules, service, tell).Run(tending) })
 	defer tended.Wait()
 	defer end()
 
@@ -207,13 +210,13 @@ func watchCredentials(ctx context.Context, service *consumer.Consumer, client *s
 }
 
 func (a *App) newConsumer(
-	pool *pgxpool.Pool, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule, tell *notices,
+	letters *deadletter.Store, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule, tell *notices,
 ) (*consumer.Consumer, error) {
 	return consumer.New(consumerConfig(a.cfg, a.instance), routes(rules), consumer.Deps{
 		JetStream:   js,
 		Caller:      client,
 		Ledger:      book,
-		DeadLetters: deadletter.New(pool, deadletter.Options{Log: a.log, Registerer: a.registry}),
+		DeadLetters: letters,
 		Pipeline:    newPipeline(a.cfg, a.log, a.registry, tell.breaker),
 		Quota:       client,
 		Log:         a.log,

@@ -25,6 +25,7 @@ type Notice struct {
 	Since    time.Time `json:"since,omitzero"`
 	Until    time.Time `json:"until,omitzero"` // the next try, or the end; zero if somebody has to act
 	Why      string    `json:"why,omitempty"`  // for people
+	Replay   int64     `json:"replay,omitempty"`
 }
 
 // notices publishes at most once: nobody waits for them, and what is true now is in /status.

@@ -65,6 +65,8 @@ func consumerConfig(cfg *config.Config, instance string) consumer.Config {
 	r, breaker := cfg.Resilience.Redelivery, cfg.Resilience.Breaker
 	return consumer.Config{
 		Stream:           cfg.Source.Stream,
+		ReplayStream:     cfg.Replay.Stream,
+		ReplaySubject:    cfg.Replay.Subject,
 		Durable:          cfg.Source.Durable,
 		Instance:         instance,
 		MaxAckPending:    cfg.Source.MaxAckPending,
