@@ -127,9 +127,14 @@ func (e *event) arrival() (deadletter.Arrival, bool) {
 
 // become makes the event the one that died.
 func (e *event) become(a deadletter.Arrival, l *deadletter.Travelling) {
-	e.letter, e.ref, e.after = &a, l.Ref, l.After
-	e.attempts, e.deaths = l.Attempts, l.Deaths
-	e.says = mapping.Event{Subject: l.Subject, Header: l.Headers, Data: e.msg.Data, Sequence: l.Sequence, Time: l.Stored}
+	e.letter, e.attempts, e.deaths = &a, l.Attempts, l.Deaths
+	e.speak(&l.Letter, e.msg.Data)
+}
+
+// speak makes the event say what a letter's event said when it first came, with its place in the order.
+func (e *event) speak(l *deadletter.Letter, data []byte) {
+	e.ref, e.after = l.Ref, l.After
+	e.says = mapping.Event{Subject: l.Subject, Header: l.Headers, Data: data, Sequence: l.Sequence, Time: l.Stored}
 	if e.says.Time.IsZero() {
 		e.says.Time = l.FirstFailedAt // older letters do not know when their event was stored
 	}

@@ -122,7 +122,7 @@ func TestDatabaseThatCannotServeUsIsAway(t *testing.T) {
 		"not migrated":   func(t *testing.T) *Store { return open(t, devtest.Database(t), Options{}) },
 		"it hangs": func(t *testing.T) *Store {
 			dsn := migrated(t, devtest.Database(t))
-			hold(t, dsn, "lock table penstock.dead_letters in access exclusive mode")
+			hold(t, dsn, "lock table penstock.dead_letters, penstock.dead_letter_counts in access exclusive mode")
 			return open(t, dsn, Options{Timeout: 50 * time.Millisecond})
 		},
 		"the pool is closed": func(t *testing.T) *Store {

@@ -90,24 +90,19 @@ func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []
 
 // Edit notes the payload with which a letter is about to be published, before it is.
 func (s *Store) Edit(ctx context.Context, run int64, l *Letter, payload []byte) error {
-	sealed, _, err := s.sealPayload(l.Ref, "edited", payload)
-	if err != nil {
-		return err
-	}
-	return s.exec(ctx, "edit", "update penstock.dead_letters set edited = $3 where id = $1 and replay_id = $2 and state = 'queued'", l.ID, run, sealed)
+	sealed, key := s.seal(l.Ref, "edited", payload)
+	return s.exec(ctx, "edit", `
+		update penstock.dead_letters set edited = $3, key_id = coalesce($4, key_id)
+		where id = $1 and replay_id = $2 and state = 'queued'`, l.ID, run, sealed, key)
 }
 
 // Patch is the merge patch of a run, nil if it has none.
 func (s *Store) Patch(ctx context.Context, run int64) ([]byte, error) {
-	type stored struct {
-		Patch []byte
-		Key   *string
-	}
-	rows, err := collect(ctx, s, "patch", pgx.RowToStructByPos[stored], "select patch, patch_key from penstock.replays where id = $1", run)
-	if err != nil || len(rows) == 0 || rows[0].Patch == nil {
+	patches, err := collect(ctx, s, "patch", pgx.RowTo[[]byte], "select patch from penstock.replays where id = $1", run)
+	if err != nil || len(patches) == 0 {
 		return nil, err
 	}
-	return s.openPatch(run, rows[0].Patch, rows[0].Key)
+	return s.openPatch(run, patches[0])
 }
 
 // Sent notes by which messages letters travel.

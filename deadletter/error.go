@@ -28,7 +28,7 @@ const (
 // Kinds lists every kind.
 func Kinds() []Kind { return []Kind{Away, Refused, Cancelled} }
 
-// Error is every failure of a [Store] but [ErrNotFound].
+// Error is every failure of a [Store] but [ErrNotFound] and a [*SealedError].
 type Error struct {
 	Op    string // The operation: "record", "lookup", "recover", ...
 	Kind  Kind
@@ -87,6 +87,9 @@ func isKind(err error, kind Kind) bool {
 func classify(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if sealed, ok := errors.AsType[*SealedError](err); ok {
+		return sealed // the database has done its work
 	}
 	kind := Away
 	if errors.Is(ctx.Err(), context.Canceled) {

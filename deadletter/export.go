@@ -37,7 +37,7 @@ func (s *Store) Export(ctx context.Context, f Filter) iter.Seq2[*Letter, error] 
 		query := "select " + letterColumns + " from penstock.dead_letters where " + where +
 			" and id > @after and id <= @last order by id limit @step"
 		for {
-			letters, err := collect(ctx, s, "export", scanLetter, query, args)
+			letters, err := collect(ctx, s, "export", s.scanLetter, query, args)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -66,6 +66,8 @@ type line struct {
 	HeadersBase64 []byte              `json:"headers_base64,omitempty"` // Netstrings, as in the table.
 	Payload       *string             `json:"payload,omitempty"`        // The text as it is, not parsed: the bytes matter.
 	PayloadBase64 []byte              `json:"payload_base64,omitempty"`
+	Edited        *string             `json:"edited,omitempty"`
+	EditedBase64  []byte              `json:"edited_base64,omitempty"`
 	Record        json.RawMessage     `json:"record,omitempty"`
 	RecordBase64  []byte              `json:"record_base64,omitempty"`
 	Log           []Attempt           `json:"attempt_log"`
@@ -79,11 +81,8 @@ func (l Letter) MarshalJSON() ([]byte, error) {
 	} else {
 		out.HeadersBase64 = encodeHeaders(l.Headers)
 	}
-	if text := string(l.Payload); text == "" || validJSON(l.Payload) {
-		out.Payload = &text
-	} else {
-		out.PayloadBase64 = l.Payload
-	}
+	out.Payload, out.PayloadBase64 = asText(orEmpty(l.Payload))
+	out.Edited, out.EditedBase64 = asText(l.Edited)
 	if validJSON(l.Record) {
 		out.Record = l.Record
 	} else {
@@ -100,7 +99,7 @@ func (l *Letter) UnmarshalJSON(data []byte) error {
 	}
 	*l = Letter{
 		Summary: in.Summary, Stored: in.Stored, After: Position{in.AfterEpoch, in.AfterSequence},
-		Headers: in.Headers, Payload: in.PayloadBase64, Record: in.RecordBase64, Log: in.Log,
+		Headers: in.Headers, Payload: in.PayloadBase64, Edited: in.EditedBase64, Record: in.RecordBase64, Log: in.Log,
 	}
 	if in.HeadersBase64 != nil {
 		headers, err := decodeHeaders(in.HeadersBase64)
@@ -112,10 +111,22 @@ func (l *Letter) UnmarshalJSON(data []byte) error {
 	if in.Payload != nil {
 		l.Payload = []byte(*in.Payload)
 	}
+	if in.Edited != nil {
+		l.Edited = []byte(*in.Edited)
+	}
 	if in.Record != nil {
 		l.Record = in.Record
 	}
 	return nil
+}
+
+// asText is a message as text if it is JSON or empty, else as bytes; neither if there is none.
+func asText(message []byte) (text *string, data []byte) {
+	if message == nil || len(message) > 0 && !validJSON(message) {
+		return nil, message
+	}
+	whole := string(message)
+	return &whole, nil
 }
 
 // validJSON tells whether data is JSON in valid UTF-8; json.Valid alone lets bad UTF-8 pass inside of strings.

@@ -12,6 +12,7 @@ import (
 // Filter selects letters: those that meet every condition set. The zero Filter selects all of them.
 type Filter struct {
 	IDs     []int64 // Any of these; nil: no condition, empty: none.
+	Group   string  // Fingerprint: letters with the same cause.
 	Mapping string
 	Object  string
 	Code    string  // Error code of the newest attempt.
@@ -22,6 +23,9 @@ type Filter struct {
 	// those Until a day ago. The first failure and not the last: it never changes, so a letter that fails again
 	// in a replay stays with the incident that made it.
 	Since, Until time.Time
+
+	MinReplays, MaxReplays *int  // Replays that failed; nil: no bound.
+	Replay                 int64 // Of the last replay that took the letter.
 }
 
 // Page bounds a list. Letters come newest first; the next page lies before the last id of this one, and the last
@@ -57,6 +61,10 @@ func (f Filter) where() (string, pgx.NamedArgs) {
 		}
 	}
 	add(f.IDs != nil, "id = any(@ids)", "ids", f.IDs)
+	add(f.Group != "", "fingerprint = @group", "group", f.Group)
+	add(f.MinReplays != nil, "replays >= @replays_min", "replays_min", f.MinReplays)
+	add(f.MaxReplays != nil, "replays <= @replays_max", "replays_max", f.MaxReplays)
+	add(f.Replay != 0, "replay_id = @replay", "replay", f.Replay)
 	add(f.Mapping != "", "mapping = @mapping", "mapping", f.Mapping)
 	add(f.Object != "", "object = @object", "object", f.Object)
 	add(f.Code != "", "error_code = @code", "code", f.Code)
@@ -79,7 +87,7 @@ const (
 		error_class, error_code, error_message, attempts, replays, first_failed_at, last_failed_at, resolved_at,
 		coalesce(discarded_by, '') as discarded_by, coalesce(discard_reason, '') as discard_reason`
 
-	letterColumns = summaryColumns + `, stored_at, after_epoch, after_seq, headers, payload,
+	letterColumns = summaryColumns + `, stored_at, after_epoch, after_seq, headers, payload, edited,
 		coalesce(record_raw, convert_to(record::text, 'UTF8')) as record, attempt_log`
 )
 
@@ -90,8 +98,8 @@ func scanSummary(row pgx.CollectableRow) (Summary, error) {
 	return summary, err
 }
 
-// scanLetter reads a row of letterColumns.
-func scanLetter(row pgx.CollectableRow) (*Letter, error) {
+// scanLetter reads a row of letterColumns and opens what is sealed.
+func (s *Store) scanLetter(row pgx.CollectableRow) (*Letter, error) {
 	stored, err := pgx.RowToStructByName[struct {
 		Summary
 		Stored  int64     `db:"stored_at"`
@@ -99,6 +107,7 @@ func scanLetter(row pgx.CollectableRow) (*Letter, error) {
 		AfterN  int64     `db:"after_seq"`
 		Headers []byte    `db:"headers"`
 		Payload []byte    `db:"payload"`
+		Edited  []byte    `db:"edited"`
 		Record  []byte    `db:"record"`
 		Log     []Attempt `db:"attempt_log"`
 	}](row)
@@ -106,10 +115,18 @@ func scanLetter(row pgx.CollectableRow) (*Letter, error) {
 		return nil, err
 	}
 	stored.inUTC()
+	for _, value := range []struct {
+		column string
+		bytes  *[]byte
+	}{{"headers", &stored.Headers}, {"payload", &stored.Payload}, {"edited", &stored.Edited}, {"record_raw", &stored.Record}} {
+		if *value.bytes, err = s.open(stored.Ref, value.column, *value.bytes); err != nil {
+			return nil, err
+		}
+	}
 	headers, err := decodeHeaders(stored.Headers)
 	letter := &Letter{
 		Summary: stored.Summary, After: Position{stored.After, stored.AfterN},
-		Headers: headers, Payload: stored.Payload, Record: stored.Record, Log: stored.Log,
+		Headers: headers, Payload: stored.Payload, Edited: stored.Edited, Record: stored.Record, Log: stored.Log,
 	}
 	if stored.Stored != 0 {
 		letter.Stored = time.Unix(0, stored.Stored).UTC()

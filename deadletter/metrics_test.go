@@ -40,7 +40,7 @@ func TestMetricsTellCountsAndTheAgeOfTheOldest(t *testing.T) {
 	s := open(t, migrated(t, devtest.Database(t)), Options{Registerer: registry, Now: now.now, ScrapeEvery: time.Minute})
 	expect := func(when string, counts map[State]int, oldest float64) {
 		t.Helper()
-		if err := testutil.GatherAndCompare(registry, strings.NewReader(gathered(counts, oldest))); err != nil {
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(gathered(counts, oldest)), "penstock_dead_letters", "penstock_dead_letter_oldest_seconds"); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 	}

@@ -166,15 +166,17 @@ func scanRun(row pgx.CollectableRow) (*Run, error) {
 type Share struct {
 	Mapping string `db:"mapping" json:"mapping"`
 	Letters int64  `db:"letters" json:"letters"` // that can still be replayed
-	Parked  int64  `db:"parked" json:"parked"`   // of these, those that need force because their replays failed too often
-	Old     int64  `db:"old" json:"old"`         // of these, those that need force because the ledger may have forgotten their keys
+	Parked  int64  `db:"parked" json:"parked"`   // of these, those whose replays failed too often
+	Old     int64  `db:"old" json:"old"`         // of these, those whose keys the ledger may have forgotten
+	Forced  int64  `db:"forced" json:"forced"`   // of these, those that need force for either reason
 }
 
 // Shares tells what a plan holds now, by mapping. Letters that first failed before since are old.
 func (s *Store) Shares(ctx context.Context, run int64, since time.Time) ([]Share, error) {
 	return collect(ctx, s, "shares", pgx.RowToStructByName[Share], `
 		select l.mapping, count(*) as letters,
-			count(*) filter (where l.state = 'parked') as parked, count(*) filter (where `+old+`) as old
+			count(*) filter (where l.state = 'parked') as parked, count(*) filter (where `+old+`) as old,
+			count(*) filter (where l.state = 'parked' or `+old+`) as forced
 		from penstock.replay_letters p join penstock.dead_letters l on l.id = p.letter_id
 		where p.replay_id = $1 and l.state in ('dead', 'parked') group by l.mapping order by l.mapping`, run, nullTime(since))
 }
@@ -182,6 +184,15 @@ func (s *Store) Shares(ctx context.Context, run int64, since time.Time) ([]Share
 // old says of a letter that the event may be older than what the ledger remembers; $2 is how far back that is.
 const old = `$2::timestamptz is not null and
 	case when l.stored_at > 0 then to_timestamp(l.stored_at / 1e9) else l.first_failed_at end < $2::timestamptz`
+
+// OlderThan says whether the letter's event is older than a time, zero for none: as far as known, when the stream stored it.
+func (l *Letter) OlderThan(since time.Time) bool {
+	at := l.Stored
+	if at.IsZero() {
+		at = l.FirstFailedAt
+	}
+	return !since.IsZero() && at.Before(since)
+}
 
 func nullTime(t time.Time) *time.Time {
 	if t.IsZero() {

@@ -25,11 +25,11 @@ const recordSQL = `
 insert into penstock.dead_letters as l (
 	stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, headers, payload, record, record_raw,
 	state, error_class, error_code, error_message, attempts, attempt_log, first_failed_at, last_failed_at,
-	stored_at, after_epoch, after_seq)
+	stored_at, after_epoch, after_seq, key_id)
 select stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, headers, payload, record::jsonb, record_raw,
 	state, error_class, error_code, error_message, attempts,
 	penstock.attempt_log_append('[]', attempt_log::jsonb, $24), first_failed_at, last_failed_at,
-	stored_at, after_epoch, after_seq
+	stored_at, after_epoch, after_seq, $25::text
 from unnest(
 	$1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
 	$9::bytea[], $10::bytea[], $11::text[], $12::bytea[],
@@ -43,7 +43,7 @@ on conflict (stream, stream_seq, mapping, stream_epoch) do update set
 	state = excluded.state,
 	resolved_at = null,
 	object = excluded.object, external_id = excluded.external_id, version = excluded.version,
-	record = excluded.record, record_raw = excluded.record_raw,
+	record = excluded.record, record_raw = excluded.record_raw, key_id = coalesce(excluded.key_id, l.key_id),
 	error_class = excluded.error_class, error_code = excluded.error_code, error_message = excluded.error_message,
 	attempts = l.attempts + case when l.attempt_log @> excluded.attempt_log then 0 else excluded.attempts end,
 	attempt_log = case when l.attempt_log @> excluded.attempt_log then l.attempt_log
@@ -56,7 +56,7 @@ where (l.state = 'retrying' and (excluded.state = 'dead' or not l.attempt_log @>
 type entry struct {
 	Failure           // The newest failure, its texts fit for Postgres.
 	log     []Attempt // All attempts, oldest first.
-	raw     bool      // Store the record as bytes: jsonb does not take it.
+	raw     bool      // Store the record as bytes: jsonb does not take it, or it is sealed.
 }
 
 // Record adds one attempt for each failure: to the letter of its event, or to a new one. It is committed when Record
@@ -65,7 +65,11 @@ type entry struct {
 // it refused even so. After any other error the caller records the same failures again: no attempt counts twice.
 func (s *Store) Record(ctx context.Context, failures []Failure) error {
 	var refused *Error
-	for chunk := range chunks(fold(failures, s.now())) {
+	entries := fold(failures, s.now())
+	for _, e := range entries {
+		e.raw = s.sealer.active()
+	}
+	for chunk := range chunks(entries) {
 		err := s.insert(ctx, chunk)
 		if isKind(err, Refused) {
 			err = s.insertEach(ctx, chunk, &refused)
@@ -82,6 +86,12 @@ func (s *Store) Record(ctx context.Context, failures []Failure) error {
 
 // insert stores entries in one statement: all of them or none.
 func (s *Store) insert(ctx context.Context, entries []*entry) error {
+	sealed := func(name string, value func(*entry) []byte) [][]byte {
+		return column(entries, func(e *entry) []byte {
+			stored, _ := s.seal(e.Ref, name, value(e))
+			return stored
+		})
+	}
 	return s.exec(ctx, "record", recordSQL,
 		column(entries, func(e *entry) string { return e.Stream }),
 		column(entries, func(e *entry) int64 { return e.Epoch }),
@@ -91,10 +101,10 @@ func (s *Store) insert(ctx context.Context, entries []*entry) error {
 		column(entries, func(e *entry) string { return e.Object }),
 		column(entries, func(e *entry) string { return e.ExternalID }),
 		column(entries, func(e *entry) string { return e.Version }),
-		column(entries, func(e *entry) []byte { return encodeHeaders(e.Headers) }),
-		column(entries, func(e *entry) []byte { return orEmpty(e.Payload) }),
+		sealed("headers", func(e *entry) []byte { return encodeHeaders(e.Headers) }),
+		sealed("payload", func(e *entry) []byte { return orEmpty(e.Payload) }),
 		column(entries, (*entry).recordText),
-		column(entries, (*entry).recordBytes),
+		column(entries, s.sealedRecord),
 		column(entries, (*entry).state),
 		column(entries, func(e *entry) string { return e.Attempt.Class }),
 		column(entries, func(e *entry) string { return e.Attempt.Code }),
@@ -106,7 +116,7 @@ func (s *Store) insert(ctx context.Context, entries []*entry) error {
 		column(entries, func(e *entry) int64 { return nanos(e.Stored) }),
 		column(entries, func(e *entry) int64 { return e.After.Epoch }),
 		column(entries, func(e *entry) int64 { return e.After.Sequence }),
-		logKept)
+		logKept, s.sealer.keyID())
 }
 
 // insertEach stores entries one by one, a record that jsonb refuses as bytes, and adds what Postgres does not take at all
@@ -114,7 +124,7 @@ func (s *Store) insert(ctx context.Context, entries []*entry) error {
 func (s *Store) insertEach(ctx context.Context, entries []*entry, refused **Error) error {
 	for i, e := range entries {
 		err := s.insert(ctx, entries[i:i+1])
-		if isKind(err, Refused) && len(e.Record) > 0 {
+		if isKind(err, Refused) && len(e.Record) > 0 && !e.raw {
 			e.raw = true
 			if err = s.insert(ctx, entries[i:i+1]); err == nil {
 				s.log.Warn().Stringer("event", e.Ref).Msg("record kept as bytes: jsonb cannot hold it")
@@ -157,9 +167,9 @@ func (e *entry) recordText() *string {
 	return &text
 }
 
-// recordBytes is the record for the column of those that jsonb cannot hold, nil for none.
+// recordBytes is the record for the column of those that jsonb cannot hold or that are sealed, nil for none.
 func (e *entry) recordBytes() []byte {
-	if !e.raw {
+	if !e.raw || len(e.Record) == 0 {
 		return nil
 	}
 	return e.Record

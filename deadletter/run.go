@@ -35,10 +35,7 @@ var ErrRequestKey = errors.New("deadletter: this request key has started another
 // [Queued] and belong to it alone. A plan that was started already is answered as it is, with began false: starting twice is
 // one run. The letters of a large plan are taken in steps; if that ends early, [Store.Enlist] goes on.
 func (s *Store) Start(ctx context.Context, id int64, o StartOptions) (run *Run, began bool, err error) {
-	patch, key, err := s.sealPatch(id, o.Patch)
-	if err != nil {
-		return nil, false, err
-	}
+	patch, key := s.sealPatch(id, o.Patch)
 	run, err = s.oneRun(ctx, "start", `
 		update penstock.replays set state = 'starting', started_at = now(), started_by = $2, reason = $3, rate = $4, canary = $5,
 			patch = $6, patch_key = $7, forced = $8, request_key = nullif($9, '')

@@ -28,12 +28,12 @@ type Stats struct {
 
 // Stats counts the letters selected by state, mapping, object and error code.
 func (s *Store) Stats(ctx context.Context, f Filter) (Stats, error) {
-	where, args := f.where()
+	from, args := f.counted()
 	groups, err := collect(ctx, s, "stats", pgx.RowToStructByName[Group], `
-		select state, mapping, object, error_code, count(*) as count,
-			min(first_failed_at) as first_seen, max(last_failed_at) as last_seen
-		from penstock.dead_letters where `+where+`
-		group by state, mapping, object, error_code
+		select state, mapping, object, error_code, sum(letters)::bigint as count,
+			min(first_seen) as first_seen, max(last_seen) as last_seen
+		from `+from+`
+		group by state, mapping, object, error_code having sum(letters) > 0
 		order by count desc, state, mapping, object, error_code`, args)
 	if err != nil {
 		return Stats{}, err

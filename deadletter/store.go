@@ -23,6 +23,9 @@ type Options struct {
 	// ScrapeEvery is the least time between two queries for metrics; scrapes in between get the last answer.
 	// Defaults to 15 seconds.
 	ScrapeEvery time.Duration
+	// Keys seal what letters hold of their events: payload, headers, record. The last key seals, all of them open; none: letters
+	// are stored plain. New panics on a key that is none: see [ParseKey].
+	Keys []Key
 	// MaxReplays is after how many failed replays a letter is parked. Defaults to 5.
 	MaxReplays int
 	// Now is the clock of attempts that carry no time, and of the metrics. Defaults to time.Now.
@@ -37,6 +40,7 @@ type Store struct {
 	timeout time.Duration
 	now     func() time.Time
 
+	sealer     *sealer
 	maxReplays int
 	replayed   *replayed
 }
@@ -45,7 +49,7 @@ type Store struct {
 func New(pool *pgxpool.Pool, opts Options) *Store {
 	s := &Store{
 		pool: pool, log: opts.Log, timeout: cmp.Or(opts.Timeout, 10*time.Second), now: opts.Now,
-		maxReplays: cmp.Or(opts.MaxReplays, 5), replayed: newReplayed(),
+		sealer: newSealer(opts.Keys), maxReplays: cmp.Or(opts.MaxReplays, 5), replayed: newReplayed(),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -121,7 +125,7 @@ func (s *Store) Waiting(ctx context.Context, mapping string, since time.Time) (i
 
 // Get gives the letter of that id, or [ErrNotFound].
 func (s *Store) Get(ctx context.Context, id int64) (*Letter, error) {
-	letters, err := collect(ctx, s, "get", scanLetter, "select "+letterColumns+" from penstock.dead_letters where id = $1", id)
+	letters, err := collect(ctx, s, "get", s.scanLetter, "select "+letterColumns+" from penstock.dead_letters where id = $1", id)
 	if err != nil {
 		return nil, err
 	}
@@ -133,10 +137,16 @@ func (s *Store) Get(ctx context.Context, id int64) (*Letter, error) {
 
 // exec runs one statement in the store's time.
 func (s *Store) exec(ctx context.Context, op, sql string, args ...any) error {
+	_, err := s.change(ctx, op, sql, args...)
+	return err
+}
+
+// change runs one statement in the store's time and tells how many rows it changed.
+func (s *Store) change(ctx context.Context, op, sql string, args ...any) (int64, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	_, err := s.pool.Exec(bounded, sql, args...)
-	return classify(ctx, op, err)
+	tag, err := s.pool.Exec(bounded, sql, args...)
+	return tag.RowsAffected(), classify(ctx, op, err)
 }
 
 // collect runs one query in the store's time and gathers its rows.

@@ -93,7 +93,7 @@ func arrivalColumns(arrivals []Arrival) []any {
 
 // contents reads whole letters by id.
 func (s *Store) contents(ctx context.Context, op string, ids []int64) (map[int64]*Letter, error) {
-	letters, err := collect(ctx, s, op, scanLetter, "select "+letterColumns+" from penstock.dead_letters where id = any($1)", ids)
+	letters, err := collect(ctx, s, op, s.scanLetter, "select "+letterColumns+" from penstock.dead_letters where id = any($1)", ids)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,8 @@ with outcome as (
 		external_id = case when o.failed then o.external_id else l.external_id end,
 		version = case when o.failed then o.version else l.version end,
 		record = case when o.failed then o.record::jsonb else l.record end,
-		record_raw = case when o.failed then o.record_raw else l.record_raw end
+		record_raw = case when o.failed then o.record_raw else l.record_raw end,
+		key_id = case when o.failed then coalesce($19, l.key_id) else l.key_id end
 	from outcome o join locked on locked.id = o.letter
 	where l.id = o.letter
 	returning l.replay_id, l.state
@@ -184,7 +185,7 @@ func (s *Store) Conclude(ctx context.Context, outcomes []Outcome) error {
 	var refused *Error
 	for _, o := range outcomes {
 		err := s.conclude(ctx, []Outcome{o}, false)
-		if isKind(err, Refused) && len(o.Record) > 0 {
+		if isKind(err, Refused) && len(o.Record) > 0 && !s.sealer.active() {
 			err = s.conclude(ctx, []Outcome{o}, true)
 		}
 		switch {
@@ -213,7 +214,7 @@ func (s *Store) conclude(ctx context.Context, outcomes []Outcome, raw bool) erro
 		N     int64
 	}
 	entries := column(outcomes, func(o Outcome) *entry {
-		e := &entry{Failure: Failure{Record: o.Record}, raw: raw}
+		e := &entry{Failure: Failure{Ref: o.Ref, Record: o.Record}, raw: raw || s.sealer.active()}
 		if o.failed() {
 			e.log = []Attempt{o.Attempt}
 		}
@@ -230,13 +231,13 @@ func (s *Store) conclude(ctx context.Context, outcomes []Outcome, raw bool) erro
 		column(outcomes, func(o Outcome) string { return o.ExternalID }),
 		column(outcomes, func(o Outcome) string { return o.Version }),
 		column(entries, (*entry).recordText),
-		column(entries, (*entry).recordBytes),
+		column(entries, s.sealedRecord),
 		column(outcomes, func(o Outcome) string { return o.Attempt.Class }),
 		column(outcomes, func(o Outcome) string { return o.Attempt.Code }),
 		column(outcomes, func(o Outcome) string { return o.Attempt.Message }),
 		column(entries, (*entry).logText),
 		column(outcomes, func(o Outcome) time.Time { return o.Attempt.At }),
-		s.maxReplays, logKept)
+		s.maxReplays, logKept, s.sealer.keyID())
 	for _, c := range counts {
 		s.replayed.add(c.State, c.N)
 	}

@@ -27,6 +27,7 @@ type deadletterCmd struct {
 	Stats   letterStatsCmd   `cmd:"" help:"Count letters by state, mapping, object and code."`
 	Discard letterDiscardCmd `cmd:"" help:"Give letters up for good."`
 	Export  letterExportCmd  `cmd:"" help:"Write letters as JSON Lines."`
+	Import  letterImportCmd  `cmd:"" help:"Put exported letters back."`
 }
 
 // selection is the same everywhere: conditions that a letter must all meet.

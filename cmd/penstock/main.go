@@ -38,7 +38,8 @@ type cli struct {
 	Pause      pauseCmd      `cmd:"" help:"Stop mappings on all instances; what is in flight is finished."`
 	Resume     resumeCmd     `cmd:"" help:"Let paused mappings go on, or a tripped one by its name."`
 	Status     statusCmd     `cmd:"" help:"Show what a running instance does."`
-	Deadletter deadletterCmd `cmd:"" help:"List, show, count, discard or export dead letters."`
+	Deadletter deadletterCmd `cmd:"" help:"List, show, count, discard, export or import dead letters."`
+	Replay     replayCmd     `cmd:"" help:"Send dead letters over the road again: plan, start, follow, stop."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 

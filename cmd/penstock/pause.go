@@ -7,7 +7,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"penstock/consumer"
 	"penstock/internal/app"
 	"penstock/internal/app/config"
 )
@@ -51,46 +50,23 @@ func (c *resumeCmd) Run(w *world) error {
 	return printPaused(w.out, c.JSON, paused, err)
 }
 
-// pausedLine is what stands at one mapping's durable, for JSON.
-type pausedLine struct {
-	Mapping string         `json:"mapping"`
-	Durable string         `json:"durable"`
-	State   string         `json:"state"` // running, paused or tripped
-	Pause   *consumer.Stop `json:"pause,omitempty"`
-	Trip    *consumer.Stop `json:"trip,omitempty"`
-}
-
-func lineOf(p app.Paused) pausedLine {
-	line := pausedLine{Mapping: p.Mapping, Durable: p.Durable, State: "running", Pause: p.Operator, Trip: p.Tripwire}
-	switch {
-	case p.Tripwire != nil:
-		line.State = "tripped"
-	case p.Operator != nil:
-		line.State = "paused"
-	}
-	return line
-}
-
 // printPaused shows what stands, also what was done before an error.
 func printPaused(out io.Writer, asJSON bool, paused []app.Paused, err error) error {
 	if _, unknown := errors.AsType[*app.UnknownMappingError](err); unknown {
 		err = usageError{err}
 	}
-	lines := make([]pausedLine, 0, len(paused))
-	for _, p := range paused {
-		lines = append(lines, lineOf(p))
-	}
+	lines := app.LinesOf(paused)
 	if asJSON {
 		return errors.Join(writeJSON(out, lines), err)
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, line := range lines {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", line.Mapping, line.State, line.sentence())
+		fmt.Fprintf(table, "%s\t%s\t%s\n", line.Mapping, line.State, sentenceOf(line))
 	}
 	return errors.Join(table.Flush(), err)
 }
 
-func (l pausedLine) sentence() string {
+func sentenceOf(l app.PausedLine) string {
 	switch {
 	case l.Trip != nil:
 		return "by its tripwire: " + l.Trip.Why + "; penstock resume --mapping " + l.Mapping + " lets it go"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"penstock/internal/app"
 	"penstock/sfapi/sfsim"
 )
 
@@ -104,14 +105,14 @@ func TestPauseAndResumePrintJSON(t *testing.T) {
 	s, cfg := newPausable(t)
 	trip := `{"since":"2026-11-24T08:00:00Z","by":"host-1","why":"26 of the last 26 changes died with INVALID_FIELD","config":"f"}`
 	s.durable("orders", map[string]string{"penstock.tripwire": trip, "team": "crm"})
-	parse := func(args ...string) (lines map[string]pausedLine) {
+	parse := func(args ...string) (lines map[string]app.PausedLine) {
 		t.Helper()
-		var list []pausedLine
+		var list []app.PausedLine
 		got := penstock(append(args, "--json", "-c", cfg)...).must(t, exitDone)
 		if err := json.Unmarshal([]byte(got.out), &list); err != nil {
 			t.Fatalf("%v in:\n%s", err, got.out)
 		}
-		lines = map[string]pausedLine{}
+		lines = map[string]app.PausedLine{}
 		for _, line := range list {
 			if line.Durable != "penstock-"+line.Mapping {
 				t.Errorf("durable %s of mapping %s", line.Durable, line.Mapping)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,7 @@ import (
 	"penstock/consumer/ledger"
 	"penstock/deadletter"
 	"penstock/internal/app/config"
+	"penstock/internal/control"
 	"penstock/internal/ops"
 	"penstock/resilience"
 	"penstock/sfapi"
@@ -38,6 +40,7 @@ type App struct {
 	phase    phase
 	addr     string // of the HTTP server, once it listens
 	listens  chan struct{}
+	desk     atomic.Pointer[control.Desk] // once it can answer
 }
 
 // New prepares an instance. It touches no network.
@@ -80,6 +83,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.phase.enter("starting")
 	server, err := ops.Listen(ctx, ops.Options{
 		Addr: a.cfg.HTTP.Addr, Gatherer: a.registry, Ready: a.phase.readiness, Status: a.status, Log: a.log,
+		Endpoints: a.endpoints(), Tokens: tokens(a.cfg),
 	})
 	if err != nil {
 		return err
@@ -153,9 +157,14 @@ func (a *App) work(ctx context.Context) error {
 
 	book := ledger.New(pool, ledger.Options{Owner: a.instance, Lease: a.cfg.Ledger.Lease, Retention: a.cfg.Ledger.Retention})
 	tell := newNotices(conn, a.instance, a.log)
-	letters := deadletter.New(pool, deadletter.Options{
-		Log: a.log, Registerer: a.registry, MaxReplays: a.cfg.Replay.MaxReplays,
+	var letters *deadletter.Store
+	err = a.waitFor(ctx, "the keys of the dead letters", func(context.Context) (err error) {
+		letters, err = newLetters(pool, a.cfg, deadletter.Options{Log: a.log, Registerer: a.registry})
+		return err
 	})
+	if err != nil {
+		return err
+	}
 	service, err := a.newConsumer(letters, book, js, client, rules, tell)
 	if err != nil {
 		return err
@@ -168,11 +177,22 @@ func (a *App) work(ctx context.Context) error {
 	var tended sync.WaitGroup
 	tended.Go(func() { org.refresh(tending, rules, service.Flows) })
 	tended.Go(func() { a.prune(tending, book) })
+	tended.Go(func() { a.pruneLetters(tending, letters) })
+	tended.Go(func() { a.tidyLetters(tending, letters) })
 	tended.Go(func() { watchCredentials(tending, service, client) })
 	tended.Go(func() { tell.run(tending) })
 	tended.Go(func() { a.newDriver(js, letters, rules, service, tell).Run(tending) })
 	defer tended.Wait()
 	defer end()
+
+	desk := a.newDesk(js, letters, book, client, rules)
+	tended.Go(func() {
+		if err := control.Serve(tending, conn, desk, a.version, a.log); err != nil {
+			a.log.Error().Err(err).Msg("control over NATS is not served")
+		}
+	})
+	a.desk.Store(desk)
+	defer a.desk.Store(nil)
 
 	a.phase.run(conn, service, client)
 	a.log.Info().Int("mappings", len(rules)).Str("stream", a.cfg.Source.Stream).Msg("ready")
@@ -182,7 +202,7 @@ func (a *App) work(ctx context.Context) error {
 	return err
 }
 
-// pruneInterval is how often the ledger forgets what nobody has touched for its retention.
+// pruneInterval is how often the ledger forgets what nobody has touched for its retention, and dead letters are deleted.
 const pruneInterval = time.Hour
 
 // prune keeps the ledger from growing for ever.
@@ -230,9 +250,6 @@ func notInEffect(cfg *config.Config) []string {
 	var texts []string
 	if len(cfg.Queries) > 0 {
 		texts = append(texts, "queries are read and checked, but this version does not answer them yet")
-	}
-	if cfg.HTTP.Token.Reveal() != "" {
-		texts = append(texts, "http.token protects nothing yet: this version has no control endpoints, and shows no payloads over HTTP")
 	}
 	return texts
 }

@@ -19,6 +19,31 @@ type Paused struct {
 	consumer.Standing
 }
 
+// PausedLine is what stands at one mapping's durable, for JSON.
+type PausedLine struct {
+	Mapping string         `json:"mapping"`
+	Durable string         `json:"durable"`
+	State   string         `json:"state"` // running, paused or tripped
+	Pause   *consumer.Stop `json:"pause,omitempty"`
+	Trip    *consumer.Stop `json:"trip,omitempty"`
+}
+
+// LinesOf says what stands, for JSON.
+func LinesOf(paused []Paused) []PausedLine {
+	lines := make([]PausedLine, 0, len(paused))
+	for _, p := range paused {
+		line := PausedLine{Mapping: p.Mapping, Durable: p.Durable, State: "running", Pause: p.Operator, Trip: p.Tripwire}
+		switch {
+		case p.Tripwire != nil:
+			line.State = "tripped"
+		case p.Operator != nil:
+			line.State = "paused"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // Pause stops a mapping, or all if none is named, on all instances. No instance needs to run. by says who, why may be empty.
 func Pause(ctx context.Context, cfg *config.Config, mapping string, duration time.Duration, by, why string) ([]Paused, error) {
 	stop := consumer.NewStop(duration, by, why)
@@ -52,6 +77,14 @@ func eachDurable(
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
+	return twice(ctx, cfg, js, names, do)
+}
+
+// twice does it and looks again.
+func twice(
+	ctx context.Context, cfg *config.Config, js jetstream.JetStream, names []string,
+	do func(context.Context, jetstream.JetStream, string) (consumer.Standing, error),
+) ([]Paused, error) {
 	done, err := doEach(ctx, cfg, js, names, do)
 	select {
 	case <-time.After(secondThought):

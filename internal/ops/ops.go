@@ -4,6 +4,7 @@
 //	/readyz   200 once started and while NATS is connected; the body lists what keeps the gate closed
 //	/metrics  Prometheus
 //	/status   JSON: phase of the start, gate, mappings, API usage
+//	/api/v1   control, for callers with a token or on this machine; openapi.yaml below it says what there is
 //
 // A closed gate does not make the service unready: nothing is gained by restarting it, and cached reads are needed most
 // exactly then.
@@ -46,6 +47,9 @@ type Options struct {
 	Ready    func() Readiness
 	Status   func() any // encoded as JSON
 	Log      zerolog.Logger
+
+	Endpoints []Endpoint // of control, below /api/v1
+	Tokens    []Token    // of those who may ask for them; none: whoever sits on this machine
 }
 
 // Server serves the endpoints. Use Listen, then Serve.
@@ -114,6 +118,7 @@ func (s *Server) Handler() http.Handler {
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, http.StatusOK, s.opts.Status()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{Timeout: writeTimeout / 2}))
+	s.route(mux)
 	return mux
 }
 

@@ -158,6 +158,7 @@ type journey struct {
 	last    time.Time // when letters were last sent, for the rate
 	credit  float64   // letters that may leave
 	checked time.Time // when the stream was last asked for what is on its way
+	begun   int64     // the run, once it is
 	patch   []byte
 	loaded  bool // the patch
 }
@@ -229,6 +230,9 @@ func (j *journey) send(ctx context.Context, run *deadletter.Run) error {
 	if len(open) == 0 {
 		return nil
 	}
+	if n < min(limit, Burst(run.Rate)) && !j.took(run) {
+		return nil // letters that leave together share a call
+	}
 	cap := max(minUnderway, int(maxUnderway*run.Rate))
 	load, err := letters.Load(ctx, run.ID, cap)
 	if err != nil {
@@ -262,10 +266,28 @@ func (j *journey) open() (open []string, why string) {
 	return open, why
 }
 
-// earned is how many letters may leave by the rate. What is not used is not saved up for more than a second.
+// Burst is how many letters leave together at a rate: as many as fill a call to Salesforce, but not fewer than once in two
+// seconds.
+func Burst(rate float64) int { return int(min(maxBurst, max(1, burstEvery*rate))) }
+
+const (
+	maxBurst   = 200
+	burstEvery = 2 // seconds
+)
+
+// took says whether the run was taken just now: what another driver may have left half done does not wait.
+func (j *journey) took(run *deadletter.Run) bool {
+	if j.begun == run.ID {
+		return false
+	}
+	j.begun = run.ID
+	return true
+}
+
+// earned is how many letters may leave by the rate. What is not used is not saved up for more than two bursts.
 func (j *journey) earned(rate float64) int {
 	now := time.Now()
-	j.credit = min(j.credit+rate*now.Sub(j.last).Seconds(), max(1, rate))
+	j.credit = min(j.credit+rate*now.Sub(j.last).Seconds(), 2*max(1, burstEvery*rate))
 	j.last = now
 	return int(math.Floor(j.credit))
 }

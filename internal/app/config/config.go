@@ -11,17 +11,18 @@ import (
 // Tags of its fields: yaml is the key; need marks a required key and holds an example of it; min and max are inclusive bounds in the notation
 // of the file; is names a form that a text must have, see forms.go.
 type Config struct {
-	NATS       NATS       `yaml:"nats"`
-	Source     Source     `yaml:"source"`
-	Replay     Replay     `yaml:"replay"`
-	Salesforce Salesforce `yaml:"salesforce"`
-	Batch      Batch      `yaml:"batch"`
-	Ledger     Ledger     `yaml:"ledger"`
-	Resilience Resilience `yaml:"resilience"`
-	Database   Database   `yaml:"database"`
-	HTTP       HTTP       `yaml:"http"`
-	Reads      Reads      `yaml:"reads"`
-	Log        Log        `yaml:"log"`
+	NATS        NATS        `yaml:"nats"`
+	Source      Source      `yaml:"source"`
+	Replay      Replay      `yaml:"replay"`
+	Salesforce  Salesforce  `yaml:"salesforce"`
+	Batch       Batch       `yaml:"batch"`
+	Ledger      Ledger      `yaml:"ledger"`
+	Resilience  Resilience  `yaml:"resilience"`
+	Database    Database    `yaml:"database"`
+	DeadLetters DeadLetters `yaml:"deadletters"`
+	HTTP        HTTP        `yaml:"http"`
+	Reads       Reads       `yaml:"reads"`
+	Log         Log         `yaml:"log"`
 
 	// ShutdownTimeout is how long a stop may finish what is in flight before it is given back. Defaults to 30s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" min:"1s" max:"1h"`
@@ -196,12 +197,55 @@ type Database struct {
 	URL URL `yaml:"url" need:"url: ${DATABASE_URL}"`
 }
 
+// DeadLetters is how long dead letters are kept, and how.
+type DeadLetters struct {
+	Retention Retention `yaml:"retention"`
+	// Keys seal what letters hold of their events: the last one seals, all of them open. Defaults to none: letters are stored plain.
+	Keys []Key `yaml:"keys"`
+}
+
+// Retention is how long letters stay, by state; 0 is for ever.
+type Retention struct {
+	// Recovered is how long letters stay whose retry worked. Defaults to 168h.
+	Recovered time.Duration `yaml:"recovered" min:"0" max:"87600h"`
+	// Resolved is how long letters stay whose replay was applied. Defaults to 720h.
+	Resolved time.Duration `yaml:"resolved" min:"0" max:"87600h"`
+	// Superseded is how long letters stay whose replay found newer data. Defaults to 720h.
+	Superseded time.Duration `yaml:"superseded" min:"0" max:"87600h"`
+	// Discarded is how long letters stay that somebody gave up. Defaults to 2160h.
+	Discarded time.Duration `yaml:"discarded" min:"0" max:"87600h"`
+	// Dead is how long letters stay, since their last failure, that wait for somebody (dead and parked). Defaults to 0s.
+	Dead time.Duration `yaml:"dead" min:"0" max:"87600h"`
+}
+
+// Key is an AES-256 key in a file.
+type Key struct {
+	// ID names the key in each row that it sealed. Required.
+	ID string `yaml:"id" need:"id: k1" is:"key id"`
+	// File holds its 32 bytes as base64 or hexadecimal digits. Required.
+	File File `yaml:"file" need:"file: /run/secrets/deadletters.key"`
+}
+
 // HTTP is the server for health, metrics, status and control.
 type HTTP struct {
 	// Addr is the address to listen on. Defaults to 127.0.0.1:8080.
 	Addr string `yaml:"addr" is:"listen address"`
 	// Token is what callers of control and payloads must present; without it they must be on this machine. Defaults to none.
 	Token Secret `yaml:"token"`
+	// Tokens are further ones, each with a name for the audit table and a role. Defaults to none.
+	Tokens []HTTPToken `yaml:"tokens"`
+}
+
+// HTTPToken is one token of a caller over HTTP.
+type HTTPToken struct {
+	// Name says who has it; it is written to the audit table. Required.
+	Name string `yaml:"name" need:"name: alice"`
+	// Role is read (states, counts and errors) or operate (also contents of events, and changes). Defaults to read.
+	Role Role `yaml:"role"`
+	// Token is the token itself. This or token_file is required.
+	Token Secret `yaml:"token"`
+	// TokenFile is a file that holds it; it is read again when it changes. Defaults to none.
+	TokenFile File `yaml:"token_file"`
 }
 
 // Reads are limits that all queries share.

@@ -159,7 +159,11 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 			Breaker:    Breaker{FailureRate: 0.25, MinCalls: 4, Window: 10 * time.Second, OpenFor: 5 * time.Second, MaxOpenFor: time.Minute},
 			Redelivery: Redelivery{MaxAttempts: 2, Delays: []time.Duration{time.Second}},
 		},
-		Database:        Database{URL: NewURL("host=/run/postgresql user=penstock password='a b'")},
+		Database: Database{URL: NewURL("host=/run/postgresql user=penstock password='a b'")},
+		DeadLetters: DeadLetters{
+			Retention: Retention{Recovered: time.Hour, Resolved: 2 * time.Hour, Superseded: 3 * time.Hour, Discarded: 4 * time.Hour, Dead: 365 * day},
+			Keys:      []Key{{ID: "k1", File: file("keys/k1")}, {ID: "k2", File: "/run/secrets/k2"}},
+		},
 		HTTP:            HTTP{Addr: ":9090", Token: NewSecret("to:ken,with#signs")},
 		Reads:           Reads{DailyCallShare: 0.5},
 		Log:             Log{Level: LevelDebug, Format: FormatConsole},

@@ -39,6 +39,9 @@ func Default() *Config {
 				Delays:      []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute},
 			},
 		},
+		DeadLetters: DeadLetters{Retention: Retention{
+			Recovered: 7 * day, Resolved: 30 * day, Superseded: 30 * day, Discarded: 90 * day,
+		}},
 		HTTP:            HTTP{Addr: "127.0.0.1:8080"},
 		Reads:           Reads{DailyCallShare: 0.7},
 		Log:             Log{Level: LevelInfo, Format: FormatJSON},

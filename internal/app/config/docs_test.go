@@ -21,6 +21,7 @@ const page = "../../../docs/configuration.md"
 var byRule = map[string]string{
 	"source.stream":               "required",
 	"ledger.lease":                "twice `salesforce.timeout`",
+	"deadletters.keys":            "none",
 	"mappings":                    "required",
 	"mappings[].external_id.from": "required",
 	"mappings[].fields":           "required",
@@ -52,6 +53,7 @@ func documented(t *testing.T) map[string]row {
 func defaults() map[string]reflect.Value {
 	cfg := Default()
 	cfg.Mappings, cfg.Queries = make([]Mapping, 1), make([]Query, 1)
+	cfg.DeadLetters.Keys = make([]Key, 1)
 	cfg.Mappings[0].fill()
 	cfg.Queries[0].fill()
 	values := map[string]reflect.Value{}
@@ -59,6 +61,7 @@ func defaults() map[string]reflect.Value {
 	walkValues(reflect.ValueOf(cfg).Elem(), "", note)
 	walkValues(reflect.ValueOf(&cfg.Mappings[0]).Elem(), "mappings[]", note)
 	walkValues(reflect.ValueOf(&cfg.Queries[0]).Elem(), "queries[]", note)
+	walkValues(reflect.ValueOf(&cfg.DeadLetters.Keys[0]).Elem(), "deadletters.keys[]", note)
 	return values
 }
 

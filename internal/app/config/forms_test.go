@@ -11,6 +11,7 @@ func TestForms(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ good, bad []string }{
 		"mapping name":   {good: []string{"accounts", "a-b_C9", strings.Repeat("x", 128)}, bad: []string{"a.b", "a b", "a*", "a>", "é", "a/b", strings.Repeat("x", 129)}},
+		"key id":         {good: []string{"k1", "2026-01_a", strings.Repeat("x", 40)}, bad: []string{"a b", "a.b", "é", strings.Repeat("x", 41)}},
 		"stream name":    {good: []string{"CHANGES", "my-stream_1", "KV_x"}, bad: []string{"a.b", "a b", "a*", ">", "a/b", `a\b`, "a\x01b", strings.Repeat("x", 255)}},
 		"subject":        {good: []string{"a", "a.b", "*", ">", "a.*.c", "a.*.>", "$KV.x"}, bad: []string{".", "a.", ".a", "a..b", "a b", "a*", "*a.b", ">.a", "a.>.b", "a.b>", "a\tb"}},
 		"subject prefix": {good: []string{"penstock.replay", "_INBOX_a"}, bad: []string{"a.*", ">", "a.", "a b"}},

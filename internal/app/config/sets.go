@@ -47,6 +47,18 @@ const (
 // Formats lists every Format.
 func Formats() []Format { return []Format{FormatJSON, FormatConsole} }
 
+// Role is what a caller over HTTP may do.
+type Role string
+
+// The roles.
+const (
+	RoleRead    Role = "read"    // see states, counts and errors
+	RoleOperate Role = "operate" // also see contents of events, and change states
+)
+
+// Roles lists every Role.
+func Roles() []Role { return []Role{RoleRead, RoleOperate} }
+
 // ParamType is the type of a query's parameter: it decides what is accepted and how it is written into the SOQL.
 type ParamType string
 
@@ -76,6 +88,8 @@ func closedSet(t reflect.Type) []string {
 		return texts(Levels())
 	case reflect.TypeFor[Format]():
 		return texts(Formats())
+	case reflect.TypeFor[Role]():
+		return texts(Roles())
 	case reflect.TypeFor[ParamType]():
 		return texts(ParamTypes())
 	case reflect.TypeFor[mapping.Events]():

@@ -21,6 +21,8 @@ func checkConfig(cfg *Config, found *findings) {
 	c.login()
 	c.auth()
 	c.database()
+	c.tokens()
+	c.keys()
 	c.times()
 	c.mappings()
 	c.queries()
@@ -135,6 +137,19 @@ func (c *checker) database() {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		c.wrong(path, "is neither a Postgres URL nor a keyword string", "write postgres://user:password@host:5432/database")
+	}
+}
+
+// keys checks that each key has an id of its own: sealed values name their key by it.
+func (c *checker) keys() {
+	first := map[string]int{}
+	for i, k := range c.cfg.DeadLetters.Keys {
+		path := index("deadletters.keys", i)
+		if twin, taken := first[k.ID]; taken && k.ID != "" {
+			c.twice(join(path, "id"), join(index("deadletters.keys", twin), "id"))
+		} else {
+			first[k.ID] = i
+		}
 	}
 }
 

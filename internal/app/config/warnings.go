@@ -59,19 +59,25 @@ func (c *checker) literals() {
 // files warns of files that are not there.
 func (c *checker) files() {
 	walkValues(reflect.ValueOf(c.cfg).Elem(), "", func(path string, v reflect.Value) {
-		name, ok := reflect.TypeAssert[File](v)
-		if !ok || name == "" {
-			return
-		}
-		if _, err := os.Stat(string(name)); err != nil {
-			which := quote(string(name))
-			if c.src.places[path].expanded {
-				which = "it names"
-			}
-			c.warn(path, fmt.Sprintf("the file %s cannot be found", which),
-				"put it in place before the service starts; relative paths start at the folder of the configuration")
+		if name, ok := reflect.TypeAssert[File](v); ok && name != "" {
+			c.absent(path, name)
 		}
 	})
+	for i, k := range c.cfg.DeadLetters.Keys {
+		c.absent(join(index("deadletters.keys", i), "file"), k.File)
+	}
+}
+
+// absent warns of a file if it is not there.
+func (c *checker) absent(path string, name File) {
+	if _, err := os.Stat(string(name)); err != nil {
+		which := quote(string(name))
+		if c.src.places[path].expanded {
+			which = "it names"
+		}
+		c.warn(path, fmt.Sprintf("the file %s cannot be found", which),
+			"put it in place before the service starts; relative paths start at the folder of the configuration")
+	}
 }
 
 // walkValues visits every value of the sections. Lists are left out.
