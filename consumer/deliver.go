@@ -68,6 +68,7 @@ func (c *Consumer) nextBatch(ctx context.Context) (*batch, ticket) {
 
 // deliver carries one batch until each of its items has a verdict or is back in its lane.
 func (c *Consumer) deliver(ctx context.Context, d *delivery, b *batch) {
+	defer c.lanes.ended(b)
 	items, err := d.claim(ctx, b.items)
 	if err != nil {
 		for _, it := range b.items {

@@ -54,6 +54,7 @@ type message struct {
 	subject string
 	body    string
 	again   time.Time // when the server may deliver it next
+	letter  bool      // it has died, and comes back by the replay stream
 	settled bool
 }
 
@@ -171,13 +172,13 @@ func (m *model) Suspect(context.Context, []deadletter.Ref) error { return nil }
 // Spare has nobody to spare.
 func (m *model) Spare(context.Context, []deadletter.Ref) error { return nil }
 
-// Arrived is never asked: a life has no replays.
+// Arrived is never asked: which messages are letters is known.
 func (m *model) Arrived(context.Context, []deadletter.Arrival) (map[deadletter.Arrival]*deadletter.Travelling, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// Conclude is never asked either.
-func (m *model) Conclude(context.Context, []deadletter.Outcome) error { return errors.ErrUnsupported }
+// Conclude hears what became of letters; in a life each is delivered until it is acked, as any other message.
+func (m *model) Conclude(context.Context, []deadletter.Outcome) error { return nil }
 
 // Acquit has nobody to acquit.
 func (m *model) Acquit(context.Context, []deadletter.Ref) error { return nil }
@@ -301,12 +302,21 @@ func (m *model) sleep(d time.Duration) {
 func (m *model) deliver(at, to int) {
 	msg, c := m.stream[at], m.instances[to]
 	r := c.routes[msg.rule]
+	if msg.letter {
+		r = c.replays[msg.rule]
+	}
 	if msg.settled || time.Now().Before(msg.again) {
 		return
 	}
 	ev := &event{
 		route: r, msg: &nats.Msg{Subject: msg.subject, Data: []byte(msg.body)}, receipt: msg, stored: time.Now(), arrived: time.Now(),
-		ref: deadletter.Ref{Stream: "S", Epoch: 1, Sequence: msg.seq, Mapping: r.Name},
+		epoch: 1, seq: msg.seq,
+	}
+	letter := deadletter.Travelling{Letter: deadletter.Letter{Stored: time.Now()}}
+	letter.Subject, letter.Ref = msg.subject, deadletter.Ref{Stream: "S", Epoch: 1, Sequence: msg.seq, Mapping: r.Name}
+	ev.speak(&letter.Letter, ev.msg.Data)
+	if msg.letter {
+		ev.become(deadletter.Arrival{Letter: int64(msg.seq), Replay: 1, Epoch: 1, Sequence: msg.seq}, &letter)
 	}
 	if !r.keep(ev) {
 		return
@@ -339,7 +349,7 @@ func (m *model) instance() *Consumer {
 		Breaker: resilience.Breaker{MinCalls: 1000},
 	}, resilience.Options{Rand: func() float64 { return .5 }})
 	c, err := New(Config{
-		Stream: "S", MaxInFlight: 100, MaxInFlightBytes: 1 << 20, MaxDeliveries: 1000, AckWait: modelAckWait, CallTimeout: modelTimeout,
+		Stream: "S", ReplayStream: "R", ReplaySubject: "r", MaxInFlight: 100, MaxInFlightBytes: 1 << 20, MaxDeliveries: 1000, AckWait: modelAckWait, CallTimeout: modelTimeout,
 		Batch:      BatchLimits{MaxRecords: 3, MaxBytes: 1 << 20},
 		Redelivery: Redelivery{MaxAttempts: 1000, Delays: []time.Duration{time.Second}},
 	}, routes, Deps{
@@ -350,7 +360,7 @@ func (m *model) instance() *Consumer {
 	}
 	c.throttle.resize = func(int) {}
 	pipeline.SetConcurrent(nested)
-	for _, r := range c.routes {
+	for _, r := range c.all() {
 		r.epoch = 1
 	}
 	return c
@@ -402,7 +412,9 @@ func (m *model) publish(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.stream = append(m.stream, &message{m: m, seq: seq, rule: rule, subject: "s", body: string(body)})
+	m.stream = append(m.stream, &message{
+		m: m, seq: seq, rule: rule, subject: "s", body: string(body), letter: rapid.IntRange(0, 4).Draw(t, "letter") == 0,
+	})
 }
 
 // fold is what the org must hold.

@@ -48,4 +48,10 @@
 //
 // An [*Error] tells whether the database is away or refused the data, which is what the caller needs: the first closes
 // the gate, the second concerns the refs it names. Errors and logs name refs, constraints and SQLSTATEs, never values.
+//
+// # Contents at rest
+//
+// With [Options.Keys], payload, headers, record and what a replay has edited are stored sealed; each value names its key, so keys
+// are added without touching a row. A value whose key is gone is a [*SealedError]; lists, counts and discards need no contents
+// and go on. [Store.Prune] deletes letters whose time is over, [Store.Export] and [Store.Import] carry them to another database.
 package deadletter

@@ -28,18 +28,18 @@ const (
 // pruneEndedSQL deletes the letters that ended first. Letters that somebody holds are left for the next time, so prunes of
 // several instances do not wait for each other, nor does anybody in a circle.
 const pruneEndedSQL = `
-delete from penstock.dead_letters where id in (
+delete from penstock.dead_letters where id = any(array(
 	select id from penstock.dead_letters where state = $1 and resolved_at < now() - $2::interval
 	order by resolved_at limit $3 for update skip locked
-)`
+))`
 
 // pruneDeadSQL deletes letters that nobody ended. The first failure, which has an index, is not after the last.
 const pruneDeadSQL = `
-delete from penstock.dead_letters where id in (
+delete from penstock.dead_letters where id = any(array(
 	select id from penstock.dead_letters
 	where state = $1 and first_failed_at < now() - $2::interval and last_failed_at < now() - $2::interval
 	order by first_failed_at limit $3 for update skip locked
-)`
+))`
 
 // Prune deletes the letters whose time is over, by the database's clock, and tells how many; then the replays that ended or were
 // planned thirty days ago, which letters that stay do not name any more. It goes in small steps, each committed by itself, and
@@ -85,10 +85,10 @@ func (s *Store) inSteps(ctx context.Context, sql string, args ...any) (all int64
 // pruneRuns deletes the replays that are long over. A plan is cancelled first, so that nobody starts it while its places go.
 func (s *Store) pruneRuns(ctx context.Context) error {
 	if _, err := s.inSteps(ctx, `
-		update penstock.replays set state = 'cancelled', finished_at = created_at where id in (
+		update penstock.replays set state = 'cancelled', finished_at = created_at where id = any(array(
 			select id from penstock.replays where state = 'planned' and created_at < now() - $1::interval
 			order by id limit $2 for update skip locked
-		)`, runRetention); err != nil {
+		))`, runRetention); err != nil {
 		return err
 	}
 	runs, err := collect(ctx, s, "prune", pgx.RowTo[int64], `
@@ -109,19 +109,20 @@ func (s *Store) pruneRuns(ctx context.Context) error {
 
 // pruneRun deletes one replay with its places. If a letter of it is locked, it stays until the next time.
 func (s *Store) pruneRun(ctx context.Context, run int64) error {
-	for _, sql := range []string{`
-		update penstock.dead_letters set replay_id = null, replay_place = null, replay_epoch = null, replay_seq = null where id in (
+	if _, err := s.inSteps(ctx, `
+		update penstock.dead_letters set replay_id = null, replay_place = null, replay_epoch = null, replay_seq = null
+		where id = any(array(
 			select id from penstock.dead_letters
 			where replay_id = $1 and state not in ('queued', 'replaying', 'retrying')
 			order by id limit $2 for update skip locked
-		)`, `
-		delete from penstock.replay_letters where replay_id = $1 and place in (
+		))`, run); err != nil {
+		return err
+	}
+	if _, err := s.inSteps(ctx, `
+		delete from penstock.replay_letters where replay_id = $1 and place = any(array(
 			select place from penstock.replay_letters where replay_id = $1 order by place limit $2
-		)`,
-	} {
-		if _, err := s.inSteps(ctx, sql, run); err != nil {
-			return err
-		}
+		))`, run); err != nil {
+		return err
 	}
 	return s.exec(ctx, "prune", `
 		delete from penstock.replays r where id = $1 and not exists (
