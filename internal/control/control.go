@@ -101,6 +101,7 @@ func ErrorOf(err error) *Error {
 		selection *deadletter.SelectionError
 		state     *deadletter.RunStateError
 		stored    *deadletter.Error
+		sealed    *deadletter.SealedError
 	)
 	switch {
 	case errors.As(err, &own):
@@ -109,6 +110,8 @@ func ErrorOf(err error) *Error {
 		return &Error{Status: http.StatusBadRequest, Title: "the request is wrong", Detail: err.Error(), Cause: err}
 	case errors.Is(err, deadletter.ErrNotFound), errors.Is(err, deadletter.ErrNoRun):
 		return &Error{Status: http.StatusNotFound, Title: "there is none", Detail: err.Error(), Cause: err}
+	case errors.As(err, &sealed):
+		return &Error{Status: http.StatusConflict, Title: "the contents are sealed", Detail: err.Error(), Cause: err}
 	case errors.As(err, &state), errors.Is(err, deadletter.ErrRequestKey):
 		return &Error{Status: http.StatusConflict, Title: "it is not in a state for this", Detail: err.Error(), Cause: err}
 	case errors.As(err, &stored) && stored.Kind == deadletter.Away, errors.Is(err, context.DeadlineExceeded):

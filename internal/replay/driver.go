@@ -141,6 +141,10 @@ func (d *Driver) drive(ctx context.Context, id int64) {
 			over, err = j.step(ctx, run)
 		}
 		wait := d.cfg.Step
+		var sealed *deadletter.SealedError
+		if errors.As(err, &sealed) {
+			_ = d.deps.Letters.Explain(ctx, id, err.Error()) // for people; it is in the log too
+		}
 		if err != nil && ctx.Err() == nil {
 			j.log.Warn().Err(err).Msg("the replay cannot go on, trying again")
 			wait = min(4*d.cfg.Step, d.cfg.Term/4)

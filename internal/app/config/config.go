@@ -242,7 +242,7 @@ type HTTPToken struct {
 	Name string `yaml:"name" need:"name: alice"`
 	// Role is read (states, counts and errors) or operate (also contents of events, and changes). Defaults to read.
 	Role Role `yaml:"role"`
-	// Token is the token itself. This or token_file is required.
+	// Token is the token itself; this or token_file is required. Defaults to none.
 	Token Secret `yaml:"token"`
 	// TokenFile is a file that holds it; it is read again when it changes. Defaults to none.
 	TokenFile File `yaml:"token_file"`

@@ -164,7 +164,9 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 			Retention: Retention{Recovered: time.Hour, Resolved: 2 * time.Hour, Superseded: 3 * time.Hour, Discarded: 4 * time.Hour, Dead: 365 * day},
 			Keys:      []Key{{ID: "k1", File: file("keys/k1")}, {ID: "k2", File: "/run/secrets/k2"}},
 		},
-		HTTP:            HTTP{Addr: ":9090", Token: NewSecret("to:ken,with#signs")},
+		HTTP: HTTP{Addr: ":9090", Token: NewSecret("to:ken,with#signs"), Tokens: []HTTPToken{
+			{Name: "alice", Role: RoleOperate, Token: NewSecret("x")}, {Name: "grafana", Role: RoleRead, TokenFile: file("token")},
+		}},
 		Reads:           Reads{DailyCallShare: 0.5},
 		Log:             Log{Level: LevelDebug, Format: FormatConsole},
 		ShutdownTimeout: time.Minute,
@@ -262,6 +264,9 @@ func TestWhatPrintWritesLoadsAgain(t *testing.T) {
 			}
 			got := mustParse(t, printed.String())
 			want.Database.URL, want.HTTP.Token = NewURL(want.Database.URL.String()), NewSecret(want.HTTP.Token.String())
+			for i := range want.HTTP.Tokens {
+				want.HTTP.Tokens[i].Token = NewSecret(want.HTTP.Tokens[i].Token.String())
+			}
 			want.Salesforce.Auth.ClientSecret = NewSecret(want.Salesforce.Auth.ClientSecret.String())
 			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("(-want +got)\n%s\n%s", diff, printed.String())

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"reflect"
+	"slices"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ var byRule = map[string]string{
 	"source.stream":               "required",
 	"ledger.lease":                "twice `salesforce.timeout`",
 	"deadletters.keys":            "none",
+	"http.tokens":                 "none",
 	"mappings":                    "required",
 	"mappings[].external_id.from": "required",
 	"mappings[].fields":           "required",
@@ -54,6 +56,8 @@ func defaults() map[string]reflect.Value {
 	cfg := Default()
 	cfg.Mappings, cfg.Queries = make([]Mapping, 1), make([]Query, 1)
 	cfg.DeadLetters.Keys = make([]Key, 1)
+	cfg.HTTP.Tokens = make([]HTTPToken, 1)
+	cfg.HTTP.Tokens[0].fill()
 	cfg.Mappings[0].fill()
 	cfg.Queries[0].fill()
 	values := map[string]reflect.Value{}
@@ -62,6 +66,7 @@ func defaults() map[string]reflect.Value {
 	walkValues(reflect.ValueOf(&cfg.Mappings[0]).Elem(), "mappings[]", note)
 	walkValues(reflect.ValueOf(&cfg.Queries[0]).Elem(), "queries[]", note)
 	walkValues(reflect.ValueOf(&cfg.DeadLetters.Keys[0]).Elem(), "deadletters.keys[]", note)
+	walkValues(reflect.ValueOf(&cfg.HTTP.Tokens[0]).Elem(), "http.tokens[]", note)
 	return values
 }
 
@@ -173,7 +178,7 @@ func TestEveryExampleOnThePageLoads(t *testing.T) {
 		t.Errorf("only %d examples", len(examples))
 	}
 	env := func(name string) (string, bool) {
-		if name == "PENSTOCK_TOKEN" || name == "PGPASSWORD" {
+		if slices.Contains([]string{"PENSTOCK_TOKEN", "GRAFANA_TOKEN", "PGPASSWORD"}, name) {
 			return "from-the-environment", true
 		}
 		return environment(name)

@@ -14,6 +14,7 @@ func (c *checker) tokens() {
 		named[t.Name] = i
 		at, _ := c.src.find(path)
 		switch {
+		case !c.sound(join(path, "token"), join(path, "token_file")):
 		case t.Token.IsZero() && t.TokenFile == "":
 			c.add(path, at, "", "a token needs token or token_file", "write token: ${TOKEN}, or token_file: /run/secrets/token")
 		case !t.Token.IsZero() && t.TokenFile != "":
