@@ -56,9 +56,9 @@ type Failure struct {
 	Subject    string
 	Stored     time.Time // When the stream stored it.
 	After      Position  // Where it stands in the order of its key's changes, if it did not come by the source stream.
-	Object     string // Salesforce object, "" when the mapping did not get that far.
-	ExternalID string // Value of the External ID, "" when the mapping did not get that far.
-	Version    string // What orders the changes of the key, as text.
+	Object     string    // Salesforce object, "" when the mapping did not get that far.
+	ExternalID string    // Value of the External ID, "" when the mapping did not get that far.
+	Version    string    // What orders the changes of the key, as text.
 
 	Headers map[string][]string // NATS headers as they came.
 	Payload []byte              // The message as it came.

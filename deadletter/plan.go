@@ -24,7 +24,9 @@ const (
 )
 
 // RunStates lists every state, in the order of a run's life.
-func RunStates() []RunState { return []RunState{RunPlanned, RunStarting, RunRunning, RunPaused, RunDone, RunCancelled} }
+func RunStates() []RunState {
+	return []RunState{RunPlanned, RunStarting, RunRunning, RunPaused, RunDone, RunCancelled}
+}
 
 // Over says whether nothing more is sent.
 func (s RunState) Over() bool { return s == RunDone || s == RunCancelled }

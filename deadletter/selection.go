@@ -3,6 +3,7 @@ package deadletter
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -77,11 +78,11 @@ func (f *Filter) UnmarshalJSON(text []byte) error {
 
 // unreadable names the member that cannot be read.
 func unreadable(err error) error {
-	switch e := err.(type) {
-	case *SelectionError:
-		return e
-	case *json.UnmarshalTypeError:
-		return wrong(e.Field, "must not be a %s", e.Value)
+	if known, ok := errors.AsType[*SelectionError](err); ok {
+		return known
+	}
+	if typed, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return wrong(typed.Field, "must not be a %s", typed.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), `json: unknown field "`); ok {
 		return wrong(strings.TrimSuffix(name, `"`), "is not known here; there are ids, group, mapping, object, code, class, state, key, since, until, "+

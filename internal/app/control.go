@@ -131,7 +131,13 @@ func (p pauser) each(
 		return nil, err
 	}
 	paused, err := twice(ctx, p.cfg, p.js, names, do)
-	return map[string]any{"mappings": LinesOf(paused)}, err
+	if err != nil {
+		return nil, &control.Error{
+			Status: http.StatusServiceUnavailable, Title: "NATS does not answer", Detail: "not every durable could be reached; try again",
+			After: time.Second, Cause: err,
+		}
+	}
+	return map[string]any{"mappings": LinesOf(paused)}, nil
 }
 
 // reader reads records from the org.

@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"penstock/deadletter"
@@ -107,7 +109,12 @@ func ErrorOf(err error) *Error {
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &selection):
-		return &Error{Status: http.StatusBadRequest, Title: "the request is wrong", Detail: err.Error(), Cause: err}
+		return &Error{Status: http.StatusBadRequest, Title: "the request is wrong", Field: selection.Field, Detail: selection.Reason, Cause: err}
+	case errors.As(err, &stored) && stored.Kind == deadletter.Refused:
+		return &Error{
+			Status: http.StatusBadRequest, Title: "the request is wrong",
+			Detail: "the database does not take a value of it: a text with a NUL, or a number that is too large", Cause: err,
+		}
 	case errors.Is(err, deadletter.ErrNotFound), errors.Is(err, deadletter.ErrNoRun):
 		return &Error{Status: http.StatusNotFound, Title: "there is none", Detail: err.Error(), Cause: err}
 	case errors.As(err, &sealed):
@@ -149,6 +156,16 @@ func nothing(rest []byte) error {
 	_ = json.Unmarshal(rest, &members) // parts has written it
 	for name := range members {
 		return invalid(name, "is not known here")
+	}
+	return nil
+}
+
+// only refuses query parameters that nobody asked for, as nothing does for members of a body.
+func only(query url.Values, names ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if !slices.Contains(names, name) {
+			return invalid(name, "is not known here")
+		}
 	}
 	return nil
 }

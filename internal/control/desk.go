@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -104,10 +105,13 @@ func (d *Desk) audit(ctx context.Context, c Caller, action, reason string, selec
 
 func (d *Desk) status(_ context.Context, _ Caller, in Input) (any, error) {
 	rest, err := parts(in.Body, nil)
+	if err == nil {
+		err = errors.Join(nothing(rest), only(in.Query))
+	}
 	if err != nil {
 		return nil, err
 	}
-	return d.deps.Status(), nothing(rest)
+	return d.deps.Status(), nil
 }
 
 func (d *Desk) pause(ctx context.Context, c Caller, in Input) (any, error) {
@@ -173,10 +177,7 @@ type ActsAnswer struct {
 }
 
 func (d *Desk) acts(ctx context.Context, _ Caller, in Input) (any, error) {
-	p, rest, err := page(in)
-	if err == nil {
-		err = nothing(rest)
-	}
+	p, err := onlyPage(in)
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +219,15 @@ func page(in Input) (p deadletter.Page, rest []byte, err error) {
 	return p, rest, nil
 }
 
+// onlyPage reads a page of something that is not selected from.
+func onlyPage(in Input) (deadletter.Page, error) {
+	p, rest, err := page(in)
+	if err == nil {
+		err = errors.Join(nothing(rest), only(in.Query, "before", "limit"))
+	}
+	return p, err
+}
+
 // selection reads which letters are meant, from the query or from the rest of a body.
 func selection(rest []byte, query url.Values, own ...string) (deadletter.Filter, error) {
 	var f deadletter.Filter
@@ -237,8 +247,8 @@ func selection(rest []byte, query url.Values, own ...string) (deadletter.Filter,
 	return deadletter.ParseSelection(others, time.Now())
 }
 
-// id reads which letter or replay is meant.
-func id(in Input, more map[string]any) (int64, error) {
+// id reads which letter or replay is meant, and other members of a body. Params are the query parameters there may be.
+func id(in Input, more map[string]any, params ...string) (int64, error) {
 	var n int64
 	into := map[string]any{"id": &n}
 	for name, target := range more {
@@ -246,12 +256,15 @@ func id(in Input, more map[string]any) (int64, error) {
 	}
 	rest, err := parts(in.Body, into)
 	if err == nil {
-		err = nothing(rest)
+		err = errors.Join(nothing(rest), only(in.Query, params...))
 	}
 	if err != nil {
 		return 0, err
 	}
 	if in.ID != "" {
+		if n != 0 {
+			return 0, invalid("id", "is in the path already")
+		}
 		if n, err = strconv.ParseInt(in.ID, 10, 64); err != nil {
 			return 0, invalid("id", "must be a whole number")
 		}

@@ -71,7 +71,7 @@ type ShowAnswer struct {
 func (d *Desk) show(ctx context.Context, c Caller, in Input) (any, error) {
 	var live bool
 	contents := true
-	n, err := id(in, map[string]any{"live": &live, "contents": &contents})
+	n, err := id(in, map[string]any{"live": &live, "contents": &contents}, "live", "contents")
 	if err != nil {
 		return nil, err
 	}

@@ -208,10 +208,7 @@ type RunsAnswer struct {
 }
 
 func (d *Desk) runs(ctx context.Context, _ Caller, in Input) (any, error) {
-	p, rest, err := page(in)
-	if err == nil {
-		err = nothing(rest)
-	}
+	p, err := onlyPage(in)
 	if err != nil {
 		return nil, err
 	}

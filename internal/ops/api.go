@@ -16,6 +16,9 @@ import (
 // APIPrefix is the path below which the endpoints are.
 const APIPrefix = "/api/v1"
 
+// description is where OpenAPI is served, to everybody.
+const description = APIPrefix + "/openapi.yaml"
+
 // Endpoint is one operation over HTTP.
 type Endpoint struct {
 	Method  string
@@ -46,6 +49,9 @@ type Problem struct {
 // maxBody bounds a request's body.
 const maxBody = 1 << 20
 
+// bodyTimeout bounds how long a body may take to arrive.
+const bodyTimeout = 30 * time.Second
+
 // operationTime bounds one operation: a plan may go over a million letters.
 const operationTime = 5 * time.Minute
 
@@ -54,7 +60,7 @@ func (s *Server) route(mux *http.ServeMux) {
 	for _, e := range s.opts.Endpoints {
 		mux.HandleFunc(e.Method+" "+APIPrefix+e.Path, func(w http.ResponseWriter, r *http.Request) { s.operate(w, r, e) })
 	}
-	mux.HandleFunc("GET "+APIPrefix+"/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+description, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(OpenAPI())
 	})
@@ -70,7 +76,7 @@ func (s *Server) route(mux *http.ServeMux) {
 			s.refuse(w, &Problem{Status: http.StatusMethodNotAllowed, Title: "not this method"})
 			return
 		}
-		s.refuse(w, &Problem{Status: http.StatusNotFound, Title: "there is no such endpoint", Detail: "GET " + APIPrefix + "/openapi.yaml lists them"})
+		s.refuse(w, &Problem{Status: http.StatusNotFound, Title: "there is no such endpoint", Detail: "GET " + description + " lists them"})
 	})
 }
 
@@ -78,6 +84,9 @@ func (s *Server) route(mux *http.ServeMux) {
 func (s *Server) methods(r *http.Request) (allowed []string) {
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		probe := http.NewServeMux()
+		if method == http.MethodGet {
+			probe.HandleFunc(method+" "+description, http.NotFound)
+		}
 		for _, e := range s.opts.Endpoints {
 			if e.Method == method {
 				probe.HandleFunc(method+" "+APIPrefix+e.Path, http.NotFound)
@@ -92,6 +101,8 @@ func (s *Server) methods(r *http.Request) (allowed []string) {
 
 // operate does one operation for whoever may ask for it.
 func (s *Server) operate(w http.ResponseWriter, r *http.Request, e Endpoint) {
+	// It holds for what is left of a body that is refused too. An error means that the server cannot; then nothing bounds it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	caller, problem := s.authenticate(r)
 	if problem == nil && e.Operate && !caller.Operate {
 		problem = &Problem{Status: http.StatusForbidden, Title: "not allowed", Detail: "this needs a token with the role operate"}
@@ -104,7 +115,8 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, e Endpoint) {
 		s.refuse(w, problem)
 		return
 	}
-	// An operation outlasts the time that other answers have. An error means that the server cannot; then its limit holds.
+	// An operation outlasts the time that other answers have. An error means that the server cannot; then its limits hold.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(operationTime))
 	ctx, cancel := context.WithTimeout(r.Context(), operationTime)
 	defer cancel()
@@ -122,9 +134,20 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, e Endpoint) {
 
 // read takes a request apart.
 func read(w http.ResponseWriter, r *http.Request) (Request, *Problem) {
-	req := Request{Query: r.URL.Query(), ID: r.PathValue("id"), Key: r.Header.Get("Idempotency-Key")}
-	if r.Method == http.MethodGet {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		// What cannot be read would be left out, and a condition that is left out selects more.
+		return Request{}, wrong("", "the query cannot be read: write % as %25, ; as %3B and & as %26")
+	}
+	req := Request{Query: query, ID: r.PathValue("id"), Key: r.Header.Get("Idempotency-Key")}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if r.ContentLength != 0 {
+			return req, wrong("", "the conditions of a GET are in the query: it has no body")
+		}
 		return req, nil
+	}
+	for name := range query {
+		return req, wrong(name, "is in the query: everything a POST asks for is in its body")
 	}
 	// Browsers send other types across sites without asking first.
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); (err != nil || kind != "application/json") && r.ContentLength != 0 {
@@ -140,6 +163,10 @@ func read(w http.ResponseWriter, r *http.Request) (Request, *Problem) {
 	}
 	req.Body = body
 	return req, nil
+}
+
+func wrong(field, detail string) *Problem {
+	return &Problem{Status: http.StatusBadRequest, Title: "the request is wrong", Field: field, Detail: detail}
 }
 
 // refuse sends a problem.

@@ -36,8 +36,8 @@ func (s *Server) authenticate(r *http.Request) (Caller, *Problem) {
 		}
 		return Caller{Name: "local", Operate: true}, nil
 	}
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if ok {
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
 		if caller, ok := s.bearer(strings.TrimSpace(given)); ok {
 			return caller, nil
 		}

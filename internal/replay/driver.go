@@ -141,8 +141,7 @@ func (d *Driver) drive(ctx context.Context, id int64) {
 			over, err = j.step(ctx, run)
 		}
 		wait := d.cfg.Step
-		var sealed *deadletter.SealedError
-		if errors.As(err, &sealed) {
+		if _, sealed := errors.AsType[*deadletter.SealedError](err); sealed {
 			_ = d.deps.Letters.Explain(ctx, id, err.Error()) // for people; it is in the log too
 		}
 		if err != nil && ctx.Err() == nil {
@@ -237,12 +236,12 @@ func (j *journey) send(ctx context.Context, run *deadletter.Run) error {
 	if n < min(limit, Burst(run.Rate)) && !j.took(run) {
 		return nil // letters that leave together share a call
 	}
-	cap := max(minUnderway, int(maxUnderway*run.Rate))
-	load, err := letters.Load(ctx, run.ID, cap)
+	most := max(minUnderway, int(maxUnderway*run.Rate))
+	load, err := letters.Load(ctx, run.ID, most)
 	if err != nil {
 		return err
 	}
-	n = min(n, limit, cap-int(load.Underway))
+	n = min(n, limit, most-int(load.Underway))
 	if err := j.loadPatch(ctx, run); err != nil {
 		return err
 	}
@@ -324,13 +323,13 @@ func (j *journey) stop(ctx context.Context, run *deadletter.Run, failed, size in
 	if err != nil {
 		return err
 	}
-	for _, c := range complaints {
+	if len(complaints) > 0 {
+		c := complaints[0]
 		why += fmt.Sprintf(", %d with %s (%s)", c.Letters, c.Code, c.Message)
 	}
 	why += fmt.Sprintf("; mend the cause, then run: penstock replay resume %d, or cancel it", run.ID)
 	_, err = j.d.deps.Letters.Pause(ctx, run.ID, why)
-	var moved *deadletter.RunStateError
-	if errors.As(err, &moved) {
+	if _, moved := errors.AsType[*deadletter.RunStateError](err); moved {
 		return nil // somebody was faster
 	}
 	if err == nil {

@@ -39,8 +39,7 @@ func (j *journey) publish(ctx context.Context, run *deadletter.Run, departures [
 		return fmt.Errorf("stream %s: %w", j.d.cfg.Stream, err)
 	}
 	epoch := stream.CachedInfo().Created.UnixNano()
-	var sent []deadletter.Arrival
-	var failed error
+	under := make(map[int64]jetstream.PubAckFuture, len(departures))
 	for _, departure := range departures {
 		msg, err := j.message(ctx, run, &departure)
 		var refused *refusal
@@ -56,16 +55,37 @@ func (j *journey) publish(ctx context.Context, run *deadletter.Run, departures [
 		case err != nil:
 			return err
 		}
-		// One after the other: they are to be in the stream in this order, also if one fails in between.
-		ack, err := js.PublishMsg(ctx, msg, jetstream.WithExpectStream(j.d.cfg.Stream),
+		// Without waiting for each: what arrives together travels in one call. They are stored in this order.
+		ack, err := js.PublishMsgAsync(msg, jetstream.WithExpectStream(j.d.cfg.Stream),
 			jetstream.WithMsgID(fmt.Sprintf("penstock-%d-%d-%d", run.ID, departure.ID, departure.Sends)))
 		if err != nil {
-			failed = fmt.Errorf("publish letter %d: %w", departure.ID, err)
-			break
+			return errors.Join(fmt.Errorf("publish letter %d: %w", departure.ID, err), j.confirm(ctx, run.ID, epoch, under))
 		}
-		sent = append(sent, deadletter.Arrival{Letter: departure.ID, Replay: run.ID, Epoch: epoch, Sequence: ack.Sequence})
+		under[departure.ID] = ack
 	}
-	return errors.Join(failed, letters.Sent(ctx, sent))
+	return j.confirm(ctx, run.ID, epoch, under)
+}
+
+// publishTime is how long the stream may take to confirm a burst.
+const publishTime = 10 * time.Second
+
+// confirm waits until the stream has what was published, and notes which messages these are.
+func (j *journey) confirm(ctx context.Context, run, epoch int64, under map[int64]jetstream.PubAckFuture) error {
+	bounded, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	var sent []deadletter.Arrival
+	var failed error
+	for letter, ack := range under {
+		select {
+		case stored := <-ack.Ok():
+			sent = append(sent, deadletter.Arrival{Letter: letter, Replay: run, Epoch: epoch, Sequence: stored.Sequence})
+		case err := <-ack.Err():
+			failed = fmt.Errorf("publish letter %d: %w", letter, err)
+		case <-bounded.Done():
+			failed = fmt.Errorf("publish letter %d: %w", letter, bounded.Err())
+		}
+	}
+	return errors.Join(failed, j.d.deps.Letters.Sent(ctx, sent))
 }
 
 // message makes the message of a letter: what was received first, or what the run's patch makes of it.
