@@ -84,6 +84,7 @@ type Summary struct {
 	ExternalID string `db:"external_id" json:"external_id"`
 	Version    string `db:"version" json:"version"`
 	State      State  `db:"state" json:"state"`
+	Group      string `db:"fingerprint" json:"group"` // Fingerprint of the newest attempt: letters with one cause have the same.
 
 	// Class, Code and Message are those of the newest attempt.
 	Class   string `db:"error_class" json:"error_class"`

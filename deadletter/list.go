@@ -83,7 +83,7 @@ func (f Filter) where() (string, pgx.NamedArgs) {
 }
 
 const (
-	summaryColumns = `id, stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, state,
+	summaryColumns = `id, stream, stream_epoch, stream_seq, mapping, subject, object, external_id, version, state, fingerprint,
 		error_class, error_code, error_message, attempts, replays, first_failed_at, last_failed_at, resolved_at,
 		coalesce(discarded_by, '') as discarded_by, coalesce(discard_reason, '') as discard_reason`
 

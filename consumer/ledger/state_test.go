@@ -71,9 +71,14 @@ func drawClaim(t *rapid.T, n int64) ledger.Claim {
 			accounts, ledger.NewShape("Account", "Ext__c", fieldNames), ledger.NewShape("Account", "Ext__c", nil),
 		}).Draw(t, "shape"),
 		Version: ledger.Version{
-			Number: rapid.Int64Range(-1, 1).Draw(t, "number"), Epoch: rapid.Int64Range(1, 2).Draw(t, "epoch"), Sequence: n,
+			Number: rapid.Int64Range(-1, 1).Draw(t, "number"), Epoch: rapid.Int64Range(1, 2).Draw(t, "epoch"),
 		},
 		Delete: rapid.IntRange(0, 4).Draw(t, "delete") == 0,
+	}
+	if rapid.IntRange(0, 3).Draw(t, "way") == 0 {
+		c.Version.Sequence, c.Version.Beside = rapid.Int64Range(0, n).Draw(t, "after"), n
+	} else {
+		c.Version.Sequence = n
 	}
 	if c.Delete {
 		return c

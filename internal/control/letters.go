@@ -41,6 +41,9 @@ type GroupsAnswer struct {
 
 func (d *Desk) groups(ctx context.Context, _ Caller, in Input) (any, error) {
 	p, rest, err := page(in)
+	if err == nil && p.Before != 0 {
+		err = invalid("before", "is not known here: the causes are one page")
+	}
 	if err != nil {
 		return nil, err
 	}
