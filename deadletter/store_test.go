@@ -177,9 +177,13 @@ func TestGetGivesEverythingThatWasRecorded(t *testing.T) {
 	f := buried(failure(7, 1))
 	record(t, s, f)
 	got := letterOf(t, s, f.Ref)
+	if len(got.Group) != 12 {
+		t.Errorf("its group is %q", got.Group)
+	}
 	want := &Letter{
 		Summary: Summary{
-			Ref: f.Ref, Subject: f.Subject, Object: f.Object, ExternalID: f.ExternalID, Version: f.Version, State: Dead,
+			Group: got.Group,
+			Ref:   f.Ref, Subject: f.Subject, Object: f.Object, ExternalID: f.ExternalID, Version: f.Version, State: Dead,
 			Class: f.Attempt.Class, Code: f.Attempt.Code, Message: f.Attempt.Message, Attempts: 1,
 			FirstFailedAt: f.Attempt.At, LastFailedAt: f.Attempt.At,
 		},

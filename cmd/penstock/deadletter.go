@@ -19,6 +19,7 @@ import (
 	"penstock/deadletter"
 	"penstock/internal/app"
 	"penstock/internal/app/config"
+	"penstock/internal/control"
 )
 
 type deadletterCmd struct {
@@ -151,6 +152,7 @@ func (c *letterListCmd) Run(w *world) error {
 
 type letterShowCmd struct {
 	ID   int64 `arg:"" help:"Id of the letter."`
+	Live bool  `help:"Also what a replay would change in the record that Salesforce holds now; a running instance is asked."`
 	JSON bool  `help:"Print the letter as JSON."`
 }
 
@@ -165,10 +167,24 @@ func (c *letterShowCmd) Run(w *world) error {
 	if err != nil {
 		return fmt.Errorf("letter %d: %w", c.ID, err)
 	}
-	if c.JSON {
+	var live *control.Comparison
+	if c.Live {
+		var answer control.ShowAnswer
+		if err := w.ask("deadletters.show", map[string]any{"id": c.ID, "live": true, "contents": false}, &answer); err != nil {
+			return err
+		}
+		live = answer.Live
+	}
+	switch {
+	case c.JSON && live != nil:
+		return writeJSON(w.out, map[string]any{"letter": l, "live": live})
+	case c.JSON:
 		return writeJSON(w.out, l)
 	}
-	return printLetter(w.out, l)
+	if err := printLetter(w.out, l); err != nil || live == nil {
+		return err
+	}
+	return printComparison(w.out, live)
 }
 
 func printLetter(out io.Writer, l *deadletter.Letter) error {
@@ -249,6 +265,9 @@ func (c *letterDiscardCmd) Run(w *world) error {
 		return err
 	}
 	defer done()
+	if err := audit(w.ctx, store, "deadletters.discard", c.Reason, f); err != nil {
+		return err
+	}
 	n, err := store.Discard(w.ctx, f, whoami(), c.Reason)
 	if c.JSON {
 		return errors.Join(err, writeJSON(w.out, map[string]int64{"discarded": n}))

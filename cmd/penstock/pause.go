@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,12 +32,14 @@ func (c *pauseCmd) Run(w *world) error {
 			return usageError{fmt.Errorf("--for %q is no duration above zero, such as 30m", c.For)}
 		}
 	}
+	w.note(cfg, "pause", c.Reason, map[string]string{"mapping": c.Mapping, "for": c.For})
 	paused, err := app.Pause(w.ctx, cfg, c.Mapping, duration, whoami(), c.Reason)
 	return printPaused(w.out, c.JSON, paused, err)
 }
 
 type resumeCmd struct {
 	Mapping string `placeholder:"NAME" help:"Only this mapping; also lets it go if its tripwire has stopped it."`
+	Reason  string `help:"Why; written to the audit table."`
 	JSON    bool   `help:"Print what stands as JSON."`
 }
 
@@ -46,6 +49,7 @@ func (c *resumeCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
+	w.note(cfg, "resume", c.Reason, map[string]string{"mapping": c.Mapping})
 	paused, err := app.Resume(w.ctx, cfg, c.Mapping)
 	return printPaused(w.out, c.JSON, paused, err)
 }
@@ -76,5 +80,21 @@ func sentenceOf(l app.PausedLine) string {
 		return "until penstock resume"
 	default:
 		return "until " + l.Pause.Until.Local().Format(time.DateTime)
+	}
+}
+
+// note writes down in the audit table what somebody is about to do. A pause is for emergencies, and has to work when the database
+// does not: then it is said that nothing was written down.
+func (w *world) note(cfg *config.Config, action, reason string, what any) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	store, done, err := app.OpenLetters(ctx, cfg)
+	if err == nil {
+		defer done()
+		err = audit(ctx, store, action, reason, what)
+	}
+	if err != nil {
+		fmt.Fprintf(w.err, "penstock: not written to the audit table: %v\n", err)
 	}
 }

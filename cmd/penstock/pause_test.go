@@ -57,6 +57,11 @@ func columns(text string) string {
 func TestPauseAndResumeSayWhatStands(t *testing.T) {
 	t.Parallel()
 	s, cfg := newPausable(t)
+	if got := penstock("pause", "-c", cfg).must(t, exitDone); !strings.Contains(got.err, "not written to the audit table") {
+		t.Errorf("a pause without a database says %q", got.err)
+	}
+	penstock("resume", "-c", cfg).must(t, exitDone)
+	penstock("migrate", "-c", cfg).must(t, exitDone)
 	for _, step := range []struct {
 		args   []string
 		want   string

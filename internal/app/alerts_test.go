@@ -38,7 +38,7 @@ type alert struct {
 	} `yaml:"annotations"`
 }
 
-func alerts(t *testing.T) (all []alert) {
+func alerts(t testing.TB) (all []alert) {
 	t.Helper()
 	var file struct {
 		Groups []struct {
@@ -63,7 +63,7 @@ func alerts(t *testing.T) (all []alert) {
 	return all
 }
 
-func readText(t *testing.T, name string) string {
+func readText(t testing.TB, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -193,7 +193,7 @@ func (k known) add(name string, m *dto.Metric, more ...string) {
 }
 
 // exported asks a service that runs, and that has met a code that no table knows: before, that metric is not there.
-func exported(t *testing.T) known {
+func exported(t testing.TB) known {
 	t.Helper()
 	w := newWorld(t, sfsim.Config{Troubles: []sfsim.Trouble{{
 		Kind: sfsim.FailRecord, Code: "NOVEL_CODE", Operations: []sfsim.Operation{sfsim.OpUpsert}, Count: 1,

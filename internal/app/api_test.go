@@ -46,7 +46,7 @@ type api struct {
 }
 
 // description reads openapi.yaml.
-func description(t *testing.T) *openapi3.T {
+func description(t testing.TB) *openapi3.T {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(ops.OpenAPI())
 	if err != nil {
@@ -59,7 +59,7 @@ func description(t *testing.T) *openapi3.T {
 }
 
 // newAPI starts a service with tokens.
-func newAPI(t *testing.T) *api {
+func newAPI(t testing.TB) *api {
 	t.Helper()
 	a := &api{world: newWorld(t, sfsim.Config{}), doc: description(t), token: operateToken, done: map[string]bool{}}
 	a.file = filepath.Join(t.TempDir(), "token")
@@ -131,7 +131,7 @@ type question struct {
 
 // answer is what came back.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	code   int
 	header http.Header
 	body   []byte

@@ -24,7 +24,7 @@ import (
 )
 
 // readiness is the answer of /readyz.
-func readiness(t *testing.T, service *app.App) (r ops.Readiness) {
+func readiness(t testing.TB, service *app.App) (r ops.Readiness) {
 	t.Helper()
 	addr, err := service.Addr(t.Context())
 	if err != nil {
@@ -37,7 +37,7 @@ func readiness(t *testing.T, service *app.App) (r ops.Readiness) {
 }
 
 // statusOf is what /status says.
-func statusOf(t *testing.T, service *app.App) app.Status {
+func statusOf(t testing.TB, service *app.App) app.Status {
 	t.Helper()
 	addr, err := service.Addr(t.Context())
 	if err != nil {
@@ -51,13 +51,13 @@ func statusOf(t *testing.T, service *app.App) app.Status {
 }
 
 // phase is what the instance does.
-func phase(t *testing.T, service *app.App) string {
+func phase(t testing.TB, service *app.App) string {
 	t.Helper()
 	return statusOf(t, service).Phase
 }
 
 // eventually polls until ok holds, and fails the test after limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); !ok(); {
 		if time.Now().After(deadline) {
@@ -68,7 +68,7 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 }
 
 // waits proves that the start says in /readyz and /status what it waits for, every part of it.
-func waits(t *testing.T, service *app.App, parts ...string) {
+func waits(t testing.TB, service *app.App, parts ...string) {
 	t.Helper()
 	eventually(t, 20*time.Second, "/readyz and /status hold "+strings.Join(parts, ", "), func() bool {
 		r := readiness(t, service)
@@ -80,7 +80,7 @@ func waits(t *testing.T, service *app.App, parts ...string) {
 }
 
 // ready waits until the start is over.
-func ready(t *testing.T, service *app.App) {
+func ready(t testing.TB, service *app.App) {
 	t.Helper()
 	var r ops.Readiness
 	for deadline := time.Now().Add(25 * time.Second); !r.Ready; r = readiness(t, service) {
@@ -92,7 +92,7 @@ func ready(t *testing.T, service *app.App) {
 }
 
 // carries proves that a service gets ready and applies an event.
-func carries(t *testing.T, w *world, service *app.App) {
+func carries(t testing.TB, w *world, service *app.App) {
 	t.Helper()
 	ready(t, service)
 	state := workload.State{}
@@ -102,7 +102,7 @@ func carries(t *testing.T, w *world, service *app.App) {
 
 // applied waits until the org holds what every event says. A durable's state does not tell this at once: for a moment
 // after an event is stored the server may still count nothing as pending.
-func applied(t *testing.T, org workload.Org, state workload.State) {
+func applied(t testing.TB, org workload.Org, state workload.State) {
 	t.Helper()
 	eventually(t, 40*time.Second, "the org holds what the events say", func() bool { return len(state.Diff(org, 1)) == 0 })
 }
@@ -275,7 +275,7 @@ func accounts(n int) []workload.Event {
 }
 
 // unharmed proves that every event is applied and that nothing was held against any of them.
-func unharmed(t *testing.T, w *world, cfg *config.Config, state workload.State) {
+func unharmed(t testing.TB, w *world, cfg *config.Config, state workload.State) {
 	t.Helper()
 	applied(t, w.sim, state)
 	w.drained(20*time.Second, "accounts")

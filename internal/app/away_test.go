@@ -41,7 +41,7 @@ func (w *world) narrow(source, mappings string) *config.Config {
 }
 
 // newWorldApart is a world whose Postgres may be killed.
-func newWorldApart(t *testing.T, org sfsim.Config) (*world, *devstack.Postgres) {
+func newWorldApart(t testing.TB, org sfsim.Config) (*world, *devstack.Postgres) {
 	t.Helper()
 	pg := devtest.Postgres(t)
 	w := newWorld(t, org)
@@ -53,7 +53,7 @@ func newWorldApart(t *testing.T, org sfsim.Config) (*world, *devstack.Postgres) 
 }
 
 // kill takes Postgres away.
-func kill(t *testing.T, pg *devstack.Postgres) {
+func kill(t testing.TB, pg *devstack.Postgres) {
 	t.Helper()
 	if err := pg.Kill(); err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func kill(t *testing.T, pg *devstack.Postgres) {
 }
 
 // revive brings Postgres back.
-func revive(t *testing.T, pg *devstack.Postgres) {
+func revive(t testing.TB, pg *devstack.Postgres) {
 	t.Helper()
 	if err := pg.Restart(t.Context()); err != nil {
 		t.Fatal(err)

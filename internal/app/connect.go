@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,7 +39,7 @@ func (a *App) openDatabase(ctx context.Context) (*pgxpool.Pool, error) {
 
 const (
 	pingTimeout = 5 * time.Second
-	minConns    = 4 // settling, looking up and scraping at the same time
+	minConns    = 4 // settling, looking up and scraping at the same time, whatever the URL says
 )
 
 // newPool configures the pool; it does not dial.
@@ -49,6 +50,10 @@ func newPool(ctx context.Context, cfg *config.Config) (*pgxpool.Pool, error) {
 		return nil, &config.Problems{List: []config.Problem{cfg.Annotate("database.url", "it is neither a Postgres URL nor a keyword string")}}
 	}
 	pc.PingTimeout = pingTimeout
+	if !strings.Contains(cfg.Database.URL.Reveal(), "pool_max_conns") {
+		// A call has a statement before and one after it, and none of them shall wait for what a replay or an operator asks.
+		pc.MaxConns = int32(cfg.Salesforce.MaxConcurrentCalls + minConns)
+	}
 	pc.MaxConns = max(pc.MaxConns, minConns)
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = pingTimeout

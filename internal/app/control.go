@@ -201,8 +201,7 @@ func at(record json.RawMessage, path string) json.RawMessage {
 // unanswered says that Salesforce cannot be asked now, or refuses the question.
 func unanswered(err error) error {
 	e := &control.Error{Status: http.StatusBadGateway, Title: "Salesforce does not answer", Detail: "the record cannot be read from Salesforce", Cause: err}
-	var fail *sfapi.Error
-	if errors.As(err, &fail) {
+	if fail, ok := errors.AsType[*sfapi.Error](err); ok {
 		e.Detail += ": " + fail.Code
 		if fail.Kind != sfapi.Permanent {
 			e.Status, e.After = http.StatusServiceUnavailable, max(fail.After, time.Second)

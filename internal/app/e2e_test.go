@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { os.Exit(devtest.Run(m)) }
 
 // world is a stream, a database and an org, and configurations of services between them.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	nats *devstack.NATS
 	js   jetstream.JetStream
 	dsn  string
@@ -39,7 +39,7 @@ type world struct {
 	logs devtest.Journal
 }
 
-func newWorld(t *testing.T, org sfsim.Config) *world {
+func newWorld(t testing.TB, org sfsim.Config) *world {
 	t.Helper()
 	w := &world{t: t, nats: devtest.NATS(t), dsn: devtest.Database(t)}
 	conn, err := w.nats.Connect()
@@ -295,7 +295,7 @@ func TestFiftyThousandMixedEvents(t *testing.T) {
 }
 
 // countVerdicts reads penstock_events_total, summed over the mappings; zeros are left out.
-func countVerdicts(t *testing.T, service *app.App) map[string]int {
+func countVerdicts(t testing.TB, service *app.App) map[string]int {
 	t.Helper()
 	families, err := service.Gatherer().Gather()
 	if err != nil {
@@ -318,7 +318,7 @@ func countVerdicts(t *testing.T, service *app.App) map[string]int {
 }
 
 // staysIn proves that no record value and no secret has got out.
-func staysIn(t *testing.T, state workload.State, text, where string) {
+func staysIn(t testing.TB, state workload.State, text, where string) {
 	t.Helper()
 	if strings.Contains(text, sfsim.DefaultClientSecret) || strings.Contains(text, "00D") {
 		t.Errorf("%s holds the secret or a token", where)
@@ -336,7 +336,7 @@ func staysIn(t *testing.T, state workload.State, text, where string) {
 }
 
 // scrape reads /metrics over HTTP.
-func scrape(t *testing.T, service *app.App) string {
+func scrape(t testing.TB, service *app.App) string {
 	t.Helper()
 	addr, err := service.Addr(t.Context())
 	if err != nil {
@@ -345,7 +345,7 @@ func scrape(t *testing.T, service *app.App) string {
 	return get(t, "http://"+addr+"/metrics")
 }
 
-func get(t *testing.T, url string) string {
+func get(t testing.TB, url string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {

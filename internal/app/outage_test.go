@@ -84,7 +84,7 @@ func (w *world) hear(subject string) func() []*nats.Msg {
 }
 
 // kinds are the kinds of notices with their reasons, each once and sorted: "gate_closed breaker".
-func kinds(t *testing.T, heard []*nats.Msg) []string {
+func kinds(t testing.TB, heard []*nats.Msg) []string {
 	t.Helper()
 	var all []string
 	for _, m := range heard {
@@ -101,7 +101,7 @@ func kinds(t *testing.T, heard []*nats.Msg) []string {
 }
 
 // status is what /status says of the consumer.
-func status(t *testing.T, service *app.App) consumer.Status {
+func status(t testing.TB, service *app.App) consumer.Status {
 	t.Helper()
 	s := statusOf(t, service)
 	if s.Consumer == nil {
@@ -111,7 +111,7 @@ func status(t *testing.T, service *app.App) consumer.Status {
 }
 
 // closed waits until the gate is closed for a reason, with the service ready all the same, and returns what is said of it.
-func closed(t *testing.T, service *app.App, reason consumer.Reason) (why string) {
+func closed(t testing.TB, service *app.App, reason consumer.Reason) (why string) {
 	t.Helper()
 	eventually(t, 10*time.Second, "the gate is closed for "+string(reason), func() bool {
 		r := readiness(t, service)

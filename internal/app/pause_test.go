@@ -55,7 +55,7 @@ func (e *ear) heard(kind, mapping string) int {
 }
 
 // closures is what /status says keeps the gate closed, as "reason mapping", joined by commas.
-func closures(t *testing.T, service *app.App) string {
+func closures(t testing.TB, service *app.App) string {
 	t.Helper()
 	s := statusOf(t, service)
 	if s.Consumer == nil {
@@ -69,7 +69,7 @@ func closures(t *testing.T, service *app.App) string {
 }
 
 // shows waits until /status lists exactly these closures.
-func shows(t *testing.T, service *app.App, want string) {
+func shows(t testing.TB, service *app.App, want string) {
 	t.Helper()
 	last := ""
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {

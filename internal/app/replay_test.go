@@ -45,7 +45,7 @@ type desk struct {
 	nc    *nats.Conn
 }
 
-func newLetters(t *testing.T) *desk {
+func newLetters(t testing.TB) *desk {
 	t.Helper()
 	w := newWorld(t, sfsim.Config{})
 	d := &desk{world: w, cfg: w.config2(replayMapping), nc: w.js.Conn()}
@@ -436,4 +436,59 @@ func TestWhatOthersPublishOnTheReplaySubject(t *testing.T) {
 	}
 	d.event(object{"id": "F-3", "name": "x"})
 	is("F-3", "x")
+}
+
+// TestReplayWaitsForTheGate: while a mapping is paused its letters wait, and those of others do not; when it goes on so do they.
+func TestReplayWaitsForTheGate(t *testing.T) {
+	t.Parallel()
+	d := newLetters(t)
+	mend := d.trouble("V-", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
+	for i := range 20 {
+		d.event(object{"id": fmt.Sprintf("V-%d", i), "name": "n"})
+	}
+	d.dead(20)
+	mend()
+	var answer any
+	d.mustAsk("pause", object{"mapping": "accounts", "reason": "migration"}, &answer)
+	var plan control.PlanAnswer
+	d.mustAsk("replay.plan", object{"all": true}, &plan)
+	var run control.RunAnswer
+	d.mustAsk("replay.start", object{"id": plan.Plan, "canary": 5}, &run)
+	eventually(t, 30*time.Second, "it says that it waits", func() bool {
+		d.mustAsk("replay.status", object{"id": plan.Plan}, &run)
+		return strings.Contains(run.Why, "paused by ann: migration")
+	})
+	if run.State != deadletter.RunRunning || run.Sent != 0 {
+		t.Errorf("it waits with %+v", *run.Run)
+	}
+	d.mustAsk("resume", object{"mapping": "accounts"}, &answer)
+	if run := d.await(plan.Plan, deadletter.RunDone); run.Resolved != 20 || run.Why != "" {
+		t.Errorf("it ends with %+v", *run.Run)
+	}
+
+	// Salesforce is away in the middle: nothing is held against the letters.
+	mend = d.trouble("W-", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
+	for i := range 300 {
+		d.event(object{"id": fmt.Sprintf("W-%d", i), "name": "n"})
+	}
+	d.dead(300)
+	mend()
+	if _, err := d.sim.AddTrouble(sfsim.Trouble{Kind: sfsim.ShowPage, Page: sfsim.Maintenance, Operations: []sfsim.Operation{sfsim.OpUpsert}}); err != nil {
+		t.Fatal(err)
+	}
+	d.mustAsk("replay.plan", object{"all": true}, &plan)
+	d.mustAsk("replay.start", object{"id": plan.Plan, "canary": 5, "rate": 1000}, &run)
+	eventually(t, 60*time.Second, "it waits for the gate", func() bool {
+		d.mustAsk("replay.status", object{"id": plan.Plan}, &run)
+		return strings.Contains(run.Why, "waits for the gate")
+	})
+	time.Sleep(2 * time.Second)
+	d.mustAsk("replay.status", object{"id": plan.Plan}, &run)
+	if run.Finished() != 0 || run.State != deadletter.RunRunning || d.count()[deadletter.Queued] == 0 {
+		t.Errorf("during an outage it is at %+v", *run.Run)
+	}
+	d.sim.ClearTroubles()
+	if run := d.await(plan.Plan, deadletter.RunDone); run.Resolved != 300 || run.Failed() != 0 {
+		t.Errorf("after the outage it ends with %+v", *run.Run)
+	}
 }

@@ -295,7 +295,7 @@ func TestWritingStopsAtItsShareOfTheDailyCalls(t *testing.T) {
 
 // wire is the line to an org. It can be cut, and it can become slow.
 type wire struct {
-	t    *testing.T
+	t    testing.TB
 	org  string
 	addr string      // kept when it is mended
 	slow atomic.Bool // answers trickle, five bytes a second
@@ -304,7 +304,7 @@ type wire struct {
 	busy sync.WaitGroup
 }
 
-func newWire(t *testing.T, org string) *wire {
+func newWire(t testing.TB, org string) *wire {
 	t.Helper()
 	l := &wire{t: t, org: strings.TrimPrefix(org, "http://"), addr: "127.0.0.1:0"}
 	l.mend()

@@ -123,6 +123,8 @@ func ErrorOf(err error) *Error {
 		return &Error{Status: http.StatusConflict, Title: "it is not in a state for this", Detail: err.Error(), Cause: err}
 	case errors.As(err, &stored) && stored.Kind == deadletter.Away, errors.Is(err, context.DeadlineExceeded):
 		return &Error{Status: http.StatusServiceUnavailable, Title: "the database cannot be asked", Detail: "the database is away or too slow; try again", After: away, Cause: err}
+	case errors.Is(err, context.Canceled):
+		return &Error{Status: http.StatusServiceUnavailable, Title: "the service is stopping", Detail: "it was cut off; try again", After: time.Second, Cause: err}
 	default:
 		return &Error{Status: http.StatusInternalServerError, Title: "the service failed", Detail: "the service could not do it; its log says why", Cause: err}
 	}

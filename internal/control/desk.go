@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -238,9 +239,7 @@ func selection(rest []byte, query url.Values, own ...string) (deadletter.Filter,
 		return f, nil
 	}
 	others := url.Values{}
-	for name, values := range query {
-		others[name] = values
-	}
+	maps.Copy(others, query)
 	for _, name := range own {
 		others.Del(name)
 	}
@@ -251,9 +250,7 @@ func selection(rest []byte, query url.Values, own ...string) (deadletter.Filter,
 func id(in Input, more map[string]any, params ...string) (int64, error) {
 	var n int64
 	into := map[string]any{"id": &n}
-	for name, target := range more {
-		into[name] = target
-	}
+	maps.Copy(into, more)
 	rest, err := parts(in.Body, into)
 	if err == nil {
 		err = errors.Join(nothing(rest), only(in.Query, params...))

@@ -56,7 +56,11 @@ func (d *Desk) groups(ctx context.Context, _ Caller, in Input) (any, error) {
 }
 
 func (d *Desk) stats(ctx context.Context, _ Caller, in Input) (any, error) {
-	f, err := selection(in.Body, in.Query)
+	rest, err := parts(in.Body, nil)
+	if err != nil {
+		return nil, err
+	}
+	f, err := selection(rest, in.Query)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,9 @@ type Service struct {
 	log     zerolog.Logger
 	slots   chan struct{}
 	working sync.WaitGroup
+
+	mu   sync.Mutex
+	over bool // nothing is begun any more
 }
 
 // Serve answers requests until ctx ends, and returns when the last one is answered.
@@ -57,7 +60,7 @@ func Serve(ctx context.Context, conn *nats.Conn, desk *Desk, version string, log
 	if err != nil {
 		return err
 	}
-	defer s.working.Wait()
+	defer s.end()
 	defer func() { _ = service.Stop() }() // an error means that the connection is gone already
 	for _, op := range desk.Operations() {
 		// Endpoint names may not have dots, as nats micro shows them.
@@ -87,11 +90,27 @@ func semantic(version string) string {
 	return "0.0.0"
 }
 
+func (s *Service) begin(work func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.working.Go(work)
+	}
+}
+
+// end waits for what was begun. Requests that the client library still hands over are not answered.
+func (s *Service) end() {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.working.Wait()
+}
+
 // handler answers one operation. The client library calls the handlers of a subscription one after the other, so each request
 // gets a goroutine of its own.
 func (s *Service) handler(ctx context.Context, op Operation) micro.HandlerFunc {
 	return func(req micro.Request) {
-		s.working.Go(func() {
+		s.begin(func() {
 			select {
 			case s.slots <- struct{}{}:
 			case <-ctx.Done():
@@ -106,6 +125,7 @@ func (s *Service) handler(ctx context.Context, op Operation) micro.HandlerFunc {
 	}
 }
 
+// respond publishes the answer itself: the request belongs to the client library, which goes on with it while we work.
 func (s *Service) respond(req micro.Request, op Operation, answer any, err error) {
 	var body []byte
 	if err == nil {
@@ -117,17 +137,16 @@ func (s *Service) respond(req micro.Request, op Operation, answer any, err error
 			Detail: "the answer is larger than a NATS message may be: ask for less, or over HTTP",
 		}
 	}
-	if err == nil {
-		err = req.Respond(body)
-	} else {
+	reply := &nats.Msg{Subject: req.Reply(), Data: body}
+	if err != nil {
 		e := ErrorOf(err)
 		if e.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 			s.log.Warn().Err(err).Str("operation", op.Name).Msg("an operation failed")
 		}
-		problem, _ := json.Marshal(e.Problem())
-		err = req.Error(strconv.Itoa(e.Status), e.Error(), problem)
+		reply.Data, _ = json.Marshal(e.Problem())
+		reply.Header = nats.Header{micro.ErrorCodeHeader: {strconv.Itoa(e.Status)}, micro.ErrorHeader: {e.Error()}}
 	}
-	if err != nil {
+	if err := s.conn.PublishMsg(reply); err != nil {
 		s.log.Debug().Err(err).Str("operation", op.Name).Msg("answer not sent")
 	}
 }
