@@ -259,10 +259,14 @@ func printRun(out io.Writer, r *control.RunAnswer, asJSON bool) error {
 		return writeJSON(out, r)
 	}
 	fmt.Fprintln(out, progress(r))
+	printComplaints(out, r)
+	return nil
+}
+
+func printComplaints(out io.Writer, r *control.RunAnswer) {
 	for _, c := range r.Complaints {
 		fmt.Fprintf(out, "  %d failed with %s: %s\n", c.Letters, c.Code, oneLine(c.Message, 120))
 	}
-	return nil
 }
 
 // progress is a replay in one line.
@@ -326,18 +330,25 @@ func (w *world) follow(run *control.RunAnswer, asJSON bool) error {
 
 // finish prints the last word.
 func finish(out io.Writer, run *control.RunAnswer, asJSON bool) error {
-	if asJSON {
+	switch {
+	case asJSON:
 		return nil // it was the last line
+	case isTerminal(out): // the bar has no room for all
+		fmt.Fprintln(out)
+		return printRun(out, run, false)
 	}
-	fmt.Fprintln(out)
-	return printRun(out, run, false)
+	printComplaints(out, run)
+	return nil
+}
+
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // follower shows each step of a replay: a change is a line, or the bar is drawn again.
 func follower(out io.Writer, asJSON bool) func(*control.RunAnswer) {
-	last := ""
-	file, ok := out.(*os.File)
-	terminal := ok && term.IsTerminal(int(file.Fd()))
+	last, terminal := "", isTerminal(out)
 	return func(r *control.RunAnswer) {
 		switch {
 		case asJSON:

@@ -13,7 +13,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"penstock/deadletter"
 )
@@ -110,7 +113,7 @@ func ErrorOf(err error) *Error {
 		return own
 	case errors.As(err, &selection):
 		return &Error{Status: http.StatusBadRequest, Title: "the request is wrong", Field: selection.Field, Detail: selection.Reason, Cause: err}
-	case errors.As(err, &stored) && stored.Kind == deadletter.Refused:
+	case badData(err):
 		return &Error{
 			Status: http.StatusBadRequest, Title: "the request is wrong",
 			Detail: "the database does not take a value of it: a text with a NUL, or a number that is too large", Cause: err,
@@ -128,6 +131,12 @@ func ErrorOf(err error) *Error {
 	default:
 		return &Error{Status: http.StatusInternalServerError, Title: "the service failed", Detail: "the service could not do it; its log says why", Cause: err}
 	}
+}
+
+// badData says that the database cannot hold a value it was given. What its own constraints refuse is our mistake.
+func badData(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(refused.Code, "22")
 }
 
 // parts takes members out of a JSON object, and leaves the rest: the selection.
