@@ -79,8 +79,8 @@ func (c *Consumer) watchSubjects(ctx context.Context) {
 }
 
 func (c *Consumer) unmapped() []string {
-	if list := c.uncovered.Load(); list != nil {
+	if list := c.uncovered.Load(); list != nil && *list != nil {
 		return *list
 	}
-	return []string{}
+	return []string{} // not null in JSON
 }

@@ -3,30 +3,10 @@ package deadletter
 import (
 	"cmp"
 	"context"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
-
-// Filter selects letters: those that meet every condition set. The zero Filter selects all of them.
-type Filter struct {
-	IDs     []int64 // Any of these; nil: no condition, empty: none.
-	Group   string  // Fingerprint: letters with the same cause.
-	Mapping string
-	Object  string
-	Code    string  // Error code of the newest attempt.
-	Class   string  // Error class of the newest attempt.
-	States  []State // Any of these; nil: no condition, empty: none.
-	Key     string  // External ID value.
-	// Since and Until bound the time of the first failure, Until excluded; zero for no bound. Letters older than a day are
-	// those Until a day ago. The first failure and not the last: it never changes, so a letter that fails again
-	// in a replay stays with the incident that made it.
-	Since, Until time.Time
-
-	MinReplays, MaxReplays *int  // Replays that failed; nil: no bound.
-	Replay                 int64 // Of the last replay that took the letter.
-}
 
 // Page bounds a list. Letters come newest first; the next page lies before the last id of this one, and the last
 // page is shorter than Limit.
@@ -48,38 +28,6 @@ func (s *Store) List(ctx context.Context, f Filter, p Page) ([]Summary, error) {
 	args["limit"] = min(cmp.Or(max(p.Limit, 0), 100), maxPage)
 	return collect(ctx, s, "list", scanSummary,
 		"select "+summaryColumns+" from penstock.dead_letters where "+where+" order by id desc limit @limit", args)
-}
-
-// where writes the filter as a condition. It holds only what was asked for, so that Postgres plans for that and finds
-// the index; values always travel as arguments.
-func (f Filter) where() (string, pgx.NamedArgs) {
-	conditions, args := []string{"true"}, pgx.NamedArgs{}
-	add := func(set bool, condition, name string, value any) {
-		if set {
-			conditions = append(conditions, condition)
-			args[name] = value
-		}
-	}
-	add(f.IDs != nil, "id = any(@ids)", "ids", f.IDs)
-	add(f.Group != "", "fingerprint = @group", "group", f.Group)
-	add(f.MinReplays != nil, "replays >= @replays_min", "replays_min", f.MinReplays)
-	add(f.MaxReplays != nil, "replays <= @replays_max", "replays_max", f.MaxReplays)
-	add(f.Replay != 0, "replay_id = @replay", "replay", f.Replay)
-	add(f.Mapping != "", "mapping = @mapping", "mapping", f.Mapping)
-	add(f.Object != "", "object = @object", "object", f.Object)
-	add(f.Code != "", "error_code = @code", "code", f.Code)
-	add(f.Class != "", "error_class = @class", "class", f.Class)
-	// An index can give the letters of one state in the order of their ids, those of several states not.
-	if len(f.States) == 1 {
-		add(true, "state = @state", "state", string(f.States[0]))
-	} else {
-		add(f.States != nil, "state = any(@states)", "states", column(f.States, func(s State) string { return string(s) }))
-	}
-	// The first half finds the index, which holds prefixes only; the second compares the whole key.
-	add(f.Key != "", "left(external_id, 255) = left(@key, 255) and external_id = @key and external_id <> ''", "key", clean(f.Key))
-	add(!f.Since.IsZero(), "first_failed_at >= @since", "since", f.Since)
-	add(!f.Until.IsZero(), "first_failed_at < @until", "until", f.Until)
-	return strings.Join(conditions, " and "), args
 }
 
 const (

@@ -161,7 +161,8 @@ Everything keeps running. Look around in another terminal:
 
   curl -s http://%[1]s/status
   curl -s http://%[1]s/metrics | grep ^penstock
-  go run ./cmd/penstock deadletter list -c %[2]s
+  go run ./cmd/penstock deadletter groups -c %[2]s
+  go run ./cmd/penstock replay plan --all -c %[2]s
   go run ./cmd/penstock check -c %[2]s
   psql '%[3]s' -c 'select id, state, error_code from penstock.dead_letters'
   nats -s %[4]s consumer report CHANGES

@@ -31,6 +31,8 @@ type teller struct {
 	published int
 	bad       map[string]int // dead letters to expect, by code
 	skipped   int
+
+	resolved, superseded int // of the letters that were replayed
 }
 
 // tell runs the story and returns why the proof fails, or nil.
@@ -47,6 +49,7 @@ func tell(ctx context.Context, s *stack, out io.Writer) error {
 		{"Orders in Debezium's shape; the access token expires meanwhile", t.orders},
 		{"Salesforce shows its maintenance page for two seconds", t.outage},
 		{"Updates, deletions, a contact whose account comes a second later, and events that are no events", t.oddities},
+		{fmt.Sprintf("A rule refuses %d accounts; half of them change; the rule is mended, and the letters are replayed", refused), t.replay},
 	} {
 		fmt.Fprintf(out, "\n▶ %s\n", chapter.title)
 		if err := chapter.tell(ctx); err != nil {
@@ -223,6 +226,7 @@ func (t *teller) prove(ctx context.Context, took time.Duration) error {
 	row("skipped", verdicts["skipped"], "by a rule of the mapping")
 	row("retried", verdicts["retry"], fmt.Sprintf("attempts recorded in Postgres; %d events recovered", letters.recovered))
 	row("dead letters", letters.dead, letters.codes())
+	row("replayed letters", t.resolved+t.superseded, fmt.Sprintf("%d resolved, %d superseded: newer data stood there", t.resolved, t.superseded))
 	row("API calls", sim.APIUsed, fmt.Sprintf("%.1f per 1,000 events; %d logins", 1000*float64(sim.APIUsed)/float64(t.published), sim.Logins))
 	row("records in Salesforce", t.state.Count(), "accounts, contacts and orders")
 	fmt.Fprintln(t.out, strings.Repeat("─", 72))
