@@ -33,7 +33,7 @@ func (s *Store) Discard(ctx context.Context, f Filter, who, reason string) (int6
 			), locked as (
 				select l.id from penstock.dead_letters l join chosen using (id)
 				where l.state in ('dead', 'parked')
-				order by l.stream collate "C", l.stream_epoch, l.stream_seq, l.mapping collate "C" for update of l
+				order by `+lockOrder+` for update of l
 			), changed as (
 				update penstock.dead_letters l
 				set state = 'discarded', resolved_at = now(), discarded_by = @who, discard_reason = @reason

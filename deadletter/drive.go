@@ -52,7 +52,7 @@ func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []
 	}
 	spots, err := collect(ctx, s, "depart", pgx.RowToStructByPos[spot], `
 		with run as (
-			select id from penstock.replays where id = $1 and driver = $2 and state = 'running' for update
+			select id from penstock.replays where id = $1 and driver = $2 and state = 'running'
 		), again as materialized (
 			select l.id, l.replay_sends from run join penstock.dead_letters l on l.replay_id = run.id
 			where l.state = 'queued' and l.replay_sends > 0 and l.mapping = any($3)
@@ -63,13 +63,17 @@ func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []
 			order by l.replay_place limit $4
 		), chosen as materialized (
 			select * from again union all select * from fresh
-		), noted as (
-			update penstock.replays r set sent = r.sent + (select count(*) from chosen where replay_sends = 0)
-			from run where r.id = run.id and exists (select 1 from chosen where replay_sends = 0)
+		), locked as materialized (
+			select l.id, l.replay_sends as before from penstock.dead_letters l join chosen using (id)
+			where l.state = 'queued' and l.replay_id = $1
+			order by `+lockOrder+` for update of l
 		), departing as (
 			update penstock.dead_letters l set replay_sends = greatest(l.replay_sends, 1)
-			from chosen where l.id = chosen.id and l.state = 'queued' and l.replay_id = $1
+			from locked where l.id = locked.id
 			returning l.id, l.replay_sends, l.replay_place
+		), noted as (
+			update penstock.replays r set sent = r.sent + (select count(*) from locked where before = 0)
+			where r.id = $1 and exists (select 1 from locked where before = 0) and exists (select 1 from departing)
 		)
 		select id, replay_sends, replay_place from departing order by replay_place`, id, clean(driver), mappings, limit, departAgain)
 	if err != nil || len(spots) == 0 {
@@ -110,10 +114,7 @@ func (s *Store) Sent(ctx context.Context, messages []Arrival) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	return s.exec(ctx, "sent", `
-		update penstock.dead_letters l set state = 'replaying', replay_epoch = a.epoch, replay_seq = a.seq
-		from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
-		where l.id = a.letter and l.replay_id = a.run and l.state = 'queued'`, arrivalColumns(messages)...)
+	return s.exec(ctx, "sent", takeSQL, arrivalColumns(messages)...)
 }
 
 // Refuse ends the replay of a letter that cannot be published: it is dead again, with the attempt in its log.
@@ -147,12 +148,17 @@ func (s *Store) Underway(ctx context.Context, run, after int64, limit int) ([]Ar
 // again if their run is over; how many there were is answered.
 func (s *Store) Lost(ctx context.Context, messages []Arrival) (int, error) {
 	lost, err := collect(ctx, s, "lost", pgx.RowTo[int64], `
+		with locked as (
+			select l.id, r.state in ('done', 'cancelled') as over
+			from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
+			join penstock.replays r on r.id = a.run
+			join penstock.dead_letters l on l.id = a.letter
+			where l.replay_id = a.run and l.state = 'replaying' and (l.replay_epoch, l.replay_seq) = (a.epoch, a.seq)
+			order by `+lockOrder+` for update of l
+		)
 		update penstock.dead_letters l set replay_sends = l.replay_sends + 1, replay_epoch = null, replay_seq = null, state = case
-			when r.state not in ('done', 'cancelled') then 'queued' when l.replays >= $5 then 'parked' else 'dead' end
-		from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
-		join penstock.replays r on r.id = a.run
-		where l.id = a.letter and l.replay_id = a.run and l.state = 'replaying' and (l.replay_epoch, l.replay_seq) = (a.epoch, a.seq)
-		returning l.id`, append(arrivalColumns(messages), s.maxReplays)...)
+			when not locked.over then 'queued' when l.replays >= $5 then 'parked' else 'dead' end
+		from locked where l.id = locked.id returning l.id`, append(arrivalColumns(messages), s.maxReplays)...)
 	return len(lost), err
 }
 

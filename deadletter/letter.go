@@ -21,6 +21,9 @@ type Ref struct {
 // String names the event for logs and errors: stream/sequence/mapping.
 func (r Ref) String() string { return fmt.Sprintf("%s/%d/%s", r.Stream, r.Sequence, r.Mapping) }
 
+// lockOrder is the order of Ref.compare in SQL. Statements that lock letters and a replay lock the letters first.
+const lockOrder = `l.stream collate "C", l.stream_epoch, l.stream_seq, l.mapping collate "C"`
+
 // compare orders refs. All statements lock rows in this order, so two of them cannot wait for each other in a circle.
 func (r Ref) compare(other Ref) int {
 	return cmp.Or(strings.Compare(r.Stream, other.Stream), cmp.Compare(r.Epoch, other.Epoch),

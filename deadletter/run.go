@@ -79,7 +79,7 @@ with run as (
 ), locked as (
 	select l.id, step.place from penstock.dead_letters l join step on step.letter_id = l.id
 	where l.mapping = any($3) and (l.state = 'dead' and (step.forced or not coalesce(` + old + `, false)) or l.state = 'parked' and step.forced)
-	order by l.stream collate "C", l.stream_epoch, l.stream_seq, l.mapping collate "C" for update of l
+	order by ` + lockOrder + ` for update of l
 ), taken as (
 	update penstock.dead_letters l set state = 'queued', replay_id = $1, replay_place = locked.place,
 		replay_epoch = null, replay_seq = null, replay_attempts = 0, replay_sends = 0, edited = null
@@ -159,7 +159,7 @@ func (s *Store) Release(ctx context.Context, id int64) error {
 				limit $2
 			), locked as (
 				select l.id from penstock.dead_letters l join step using (id) where l.state = 'queued' and l.replay_id = $1
-				order by l.stream collate "C", l.stream_epoch, l.stream_seq, l.mapping collate "C" for update of l
+				order by `+lockOrder+` for update of l
 			), released as (
 				update penstock.dead_letters l set state = case when l.replays >= $3 then 'parked' else 'dead' end
 				from locked where l.id = locked.id returning 1

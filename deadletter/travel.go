@@ -34,9 +34,15 @@ func (r *Travelling) Body() []byte {
 // takeSQL makes the first message of a letter that arrives the one by which it travels, if nobody has noted yet which it is:
 // whoever published it may have died before.
 const takeSQL = `
-update penstock.dead_letters l set state = 'replaying', replay_epoch = a.epoch, replay_seq = a.seq
-from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
-where l.id = a.letter and l.replay_id = a.run and l.state = 'queued' and l.replay_sends > 0`
+with locked as (
+	select l.id, a.epoch, a.seq
+	from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as a (letter, run, epoch, seq)
+	join penstock.dead_letters l on l.id = a.letter
+	where l.replay_id = a.run and l.state = 'queued' and l.replay_sends > 0
+	order by ` + lockOrder + ` for update of l
+)
+update penstock.dead_letters l set state = 'replaying', replay_epoch = locked.epoch, replay_seq = locked.seq
+from locked where l.id = locked.id`
 
 // arrivedSQL is a statement of its own: the one above may have waited for the driver, who notes the same, and would go on with
 // the row as it was before.
@@ -135,7 +141,7 @@ with outcome as (
 	select l.id from penstock.dead_letters l join outcome o on l.id = o.letter
 	where l.state = 'replaying' and l.replay_id = o.run and (l.replay_epoch, l.replay_seq) = (o.epoch, o.seq)
 		and not (o.state = 'replaying' and l.attempt_log @> o.attempt_log::jsonb)
-	order by l.stream collate "C", l.stream_epoch, l.stream_seq, l.mapping collate "C" for update of l
+	order by ` + lockOrder + ` for update of l
 ), moved as (
 	update penstock.dead_letters l set
 		state = case when o.state = 'dead' and l.replays + 1 >= $17 then 'parked' else o.state end,
