@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -216,6 +217,12 @@ func TestDumpOfSealedLettersShowsNothingOfTheirEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := letterOf(t, s, f.Ref)
+		if _, err = s.Drive(t.Context(), run.ID, driver, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = s.Depart(t.Context(), run.ID, driver, []string{f.Mapping}, 1); err != nil {
+			t.Fatal(err)
+		}
 		if err = s.Edit(t.Context(), run.ID, l, []byte(edited)); err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ import (
 type deadletterCmd struct {
 	List    letterListCmd    `cmd:"" help:"List letters, newest first."`
 	Show    letterShowCmd    `cmd:"" help:"Show one letter with its payload and every attempt."`
+	Groups  letterGroupsCmd  `cmd:"" help:"Group letters by their cause, most frequent first, with advice."`
 	Stats   letterStatsCmd   `cmd:"" help:"Count letters by state, mapping, object and code."`
 	Discard letterDiscardCmd `cmd:"" help:"Give letters up for good."`
 	Export  letterExportCmd  `cmd:"" help:"Write letters as JSON Lines."`
@@ -34,6 +35,7 @@ type deadletterCmd struct {
 // selection is the same everywhere: conditions that a letter must all meet.
 type selection struct {
 	ID        []int64  `placeholder:"ID" help:"Only these letters."`
+	Group     string   `placeholder:"ID" help:"Only with this cause; deadletter groups tells them."`
 	Mapping   string   `help:"Only of this mapping."`
 	Object    string   `help:"Only of this Salesforce object."`
 	Code      string   `help:"Only with this error code."`
@@ -42,10 +44,17 @@ type selection struct {
 	Key       string   `help:"Only of this External ID."`
 	OlderThan string   `placeholder:"DURATION" help:"Only those that first failed longer ago, for example 24h or 7d."`
 	NewerThan string   `placeholder:"DURATION" help:"Only those that first failed more recently."`
+
+	ReplaysMin *int  `placeholder:"N" help:"Only those of which at least so many replays failed."`
+	ReplaysMax *int  `placeholder:"N" help:"Only those of which at most so many replays failed."`
+	Replay     int64 `placeholder:"ID" help:"Only those that this replay took last."`
 }
 
 func (s selection) filter(now time.Time) (deadletter.Filter, error) {
-	f := deadletter.Filter{IDs: s.ID, Mapping: s.Mapping, Object: s.Object, Code: s.Code, Class: s.Class, Key: s.Key}
+	f := deadletter.Filter{
+		IDs: s.ID, Group: s.Group, Mapping: s.Mapping, Object: s.Object, Code: s.Code, Class: s.Class, Key: s.Key,
+		MinReplays: s.ReplaysMin, MaxReplays: s.ReplaysMax, Replay: s.Replay,
+	}
 	for _, name := range s.State {
 		state, err := parseState(name)
 		if err != nil {
@@ -57,8 +66,25 @@ func (s selection) filter(now time.Time) (deadletter.Filter, error) {
 	if f.Until, err = ago(now, "--older-than", s.OlderThan); err != nil {
 		return f, err
 	}
-	f.Since, err = ago(now, "--newer-than", s.NewerThan)
-	return f, err
+	if f.Since, err = ago(now, "--newer-than", s.NewerThan); err != nil {
+		return f, err
+	}
+	return f, s.check(f)
+}
+
+// check finds what no letter can be, by the names of the flags.
+func (s selection) check(f deadletter.Filter) error {
+	err := f.Check()
+	if bad, ok := errors.AsType[*deadletter.SelectionError](err); ok {
+		flag, ok := map[string]string{
+			"ids": "--id", "since": "--newer-than", "until": "--older-than", "replays_min": "--replays-min", "replays_max": "--replays-max",
+		}[bad.Field]
+		if !ok {
+			flag = "--" + bad.Field
+		}
+		return usageError{fmt.Errorf("%s %s", flag, bad.Reason)}
+	}
+	return err
 }
 
 // ago is the time that lies so long before now; zero for no text.
@@ -75,7 +101,8 @@ func ago(now time.Time, flag, text string) (time.Time, error) {
 
 // everything says that no condition was given.
 func (s selection) everything() bool {
-	return len(s.ID) == 0 && len(s.State) == 0 && s.Mapping+s.Object+s.Code+s.Class+s.Key+s.OlderThan+s.NewerThan == ""
+	return len(s.ID) == 0 && len(s.State) == 0 && s.Group+s.Mapping+s.Object+s.Code+s.Class+s.Key+s.OlderThan+s.NewerThan == "" &&
+		s.ReplaysMin == nil && s.ReplaysMax == nil && s.Replay == 0
 }
 
 func parseState(name string) (deadletter.State, error) {
