@@ -2,16 +2,20 @@ package deadletter
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// trendHours is how far the trend of a cause goes back.
+// trendHours is how far the trend of a cause goes back. It must not go beyond the hours that [Store.Tidy] keeps apart.
 const trendHours = 12
 
-// Cause is what letters of one fingerprint have in common: one repair serves them all.
+// trendHour is the hour of a first failure, as far as the trend goes back.
+const trendHour = `case when first_failed_at >= @hour::timestamptz - (@hours - 1) * interval '1 hour'
+	then date_trunc('hour', first_failed_at, 'UTC') end`
+
+// Cause is what letters of one fingerprint have in common: one repair serves them all. Its times are also those of letters
+// that are not in the selection any more.
 type Cause struct {
 	Group     string          `json:"group"` // The fingerprint, by which they are selected.
 	Mapping   string          `json:"mapping"`
@@ -30,84 +34,95 @@ type Cause struct {
 	Advice  string   `json:"advice,omitempty"`
 }
 
-// Groups tells the causes of the letters selected, the most frequent first, up to a limit. Unless states are asked for, letters
-// that somebody has to do something about count: [Dead], [Parked] and [Retrying].
+// causesSQL and causesEndSQL group what stands between them. Counts of one hour that are days old lie in another row than what was taken off later, so
+// hours are told apart only as far as the trend goes. A count that is used up keeps its times and is left out.
+const causesSQL = `
+with counted as materialized (
+	select fingerprint, state, case when hour > @hour::timestamptz - @hours * interval '1 hour' then hour end as hour,
+		sum(letters) as letters, min(first_seen) as first_seen, max(last_seen) as last_seen, max(id) as newest,
+		min(mapping) as mapping, min(object) as object, min(error_class) as error_class, min(error_code) as error_code
+	from (`
+
+const causesEndSQL = `) as c group by 1, 2, 3 having sum(letters) > 0
+), grouped as materialized (
+	select fingerprint, min(mapping) as mapping, min(object) as object, min(error_class) as error_class, min(error_code) as error_code,
+		sum(letters)::bigint as letters, min(first_seen) as first_seen, max(last_seen) as last_seen, max(newest) as newest
+	from counted group by fingerprint order by letters desc, fingerprint limit @limit
+), states as (
+	select fingerprint, jsonb_object_agg(state, n) as states
+	from (select fingerprint, state, sum(letters)::bigint as n from counted group by 1, 2) as s group by 1
+), trends as (
+	select fingerprint, jsonb_object_agg(back, n) as trend from (
+		select fingerprint, (extract(epoch from @hour::timestamptz - hour) / 3600)::int as back, sum(letters)::bigint as n
+		from counted where hour <= @hour::timestamptz group by 1, 2
+	) as t group by 1
+)
+select g.fingerprint, g.mapping, g.object, g.error_class, g.error_code, g.letters, g.first_seen, g.last_seen,
+	states.states, trends.trend, sample.id, sample.error_message, sample.fields
+from grouped g join states using (fingerprint) left join trends using (fingerprint) left join lateral (
+	select id, error_message, attempt_log -> -1 -> 'fields' as fields from penstock.dead_letters l
+	where l.id = coalesce(g.newest, (
+		select id from penstock.dead_letters n where n.fingerprint = g.fingerprint and n.state = any(@states) order by id desc limit 1))
+) as sample on true
+order by g.letters desc, g.fingerprint`
+
+// Groups tells the causes of the letters selected, the most frequent first, up to a limit of 1,000. Unless states are asked for,
+// letters that somebody has to do something about count: [Dead], [Parked] and [Retrying]. It costs what [Store.Stats] does.
 func (s *Store) Groups(ctx context.Context, f Filter, limit int) ([]Cause, error) {
 	if f.States == nil {
 		f.States = []State{Dead, Parked, Retrying}
 	}
-	from, args := f.counted()
+	from, args := f.counted(trendHour)
 	args["limit"], args["hours"] = min(max(limit, 1), maxPage), trendHours
 	args["hour"] = s.now().UTC().Truncate(time.Hour)
-	causes, err := collect(ctx, s, "groups", scanCause, `
-		with counted as (
-			select fingerprint, state, hour, sum(letters) as letters, min(first_seen) as first_seen, max(last_seen) as last_seen,
-				min(mapping) as mapping, min(object) as object, min(error_class) as error_class, min(error_code) as error_code
-			from `+from+` group by fingerprint, state, hour
-		), grouped as (
-			select fingerprint, min(mapping) as mapping, min(object) as object, min(error_class) as error_class,
-				min(error_code) as error_code, sum(letters)::bigint as letters, min(first_seen) as first_seen, max(last_seen) as last_seen
-			from counted group by fingerprint having sum(letters) > 0 order by sum(letters) desc, fingerprint limit @limit
-		)
-		select g.fingerprint, g.mapping, g.object, g.error_class, g.error_code, g.letters, g.first_seen, g.last_seen,
-			(select jsonb_object_agg(state, n) from (
-				select state, sum(letters)::bigint as n from counted c where c.fingerprint = g.fingerprint group by state having sum(letters) > 0) s),
-			(select array_agg(coalesce(n, 0) order by h) from generate_series(0, @hours - 1) as h left join (
-				select c.hour, sum(letters)::bigint as n from counted c where c.fingerprint = g.fingerprint group by c.hour) t
-				on t.hour = @hour::timestamptz - (@hours - 1 - h) * interval '1 hour'),
-			sample.id, sample.error_message, sample.fields
-		from grouped g left join lateral (
-			select id, error_message, attempt_log -> -1 -> 'fields' as fields from penstock.dead_letters l
-			where l.fingerprint = g.fingerprint and l.state = any(@states) order by l.id desc limit 1
-		) sample on true
-		order by g.letters desc, g.fingerprint`, args)
-	return causes, err
+	args["states"] = column(f.States, func(s State) string { return string(s) })
+	return collect(ctx, s, "groups", scanCause, causesSQL+from+causesEndSQL, pgx.QueryExecModeCacheDescribe, args)
 }
 
 func scanCause(row pgx.CollectableRow) (c Cause, err error) {
 	var sample *int64
 	var message *string
-	err = row.Scan(&c.Group, &c.Mapping, &c.Object, &c.Class, &c.Code, &c.Count, &c.FirstSeen, &c.LastSeen, &c.States, &c.Trend,
+	var trend map[int]int64 // By hours back.
+	err = row.Scan(&c.Group, &c.Mapping, &c.Object, &c.Class, &c.Code, &c.Count, &c.FirstSeen, &c.LastSeen, &c.States, &trend,
 		&sample, &message, &c.Fields)
 	c.FirstSeen, c.LastSeen = c.FirstSeen.UTC(), c.LastSeen.UTC()
-	if sample != nil {
+	c.Trend = make([]int64, trendHours)
+	for back, n := range trend {
+		c.Trend[trendHours-1-back] = n
+	}
+	if sample != nil { // It may be gone since it was counted.
 		c.Sample, c.Message = *sample, *message
 	}
 	c.Advice = Advice(c.Code)
 	return c, err
 }
 
-// counted is where the letters selected are counted from: the table of counts if it knows every condition, else the letters
-// themselves. Both have the same columns. Args always hold the states.
-func (f Filter) counted() (from string, args pgx.NamedArgs) {
-	states := column(f.States, func(s State) string { return string(s) })
-	if f.IDs == nil && f.Key == "" && f.Since.IsZero() && f.Until.IsZero() && f.MinReplays == nil && f.MaxReplays == nil && f.Replay == 0 {
-		where, args := f.where()
-		args["states"] = states
-		return "penstock.dead_letter_counts where " + where, args
-	}
+// counted is where the letters selected are counted from, always with the same columns: the table of counts if it knows every
+// condition; an index alone if that does, with what all letters of a fingerprint share from the counts; else the letters. Hour
+// is what it takes for the hour of a letter.
+func (f Filter) counted(hour string) (from string, args pgx.NamedArgs) {
 	where, args := f.where()
-	args["states"] = states
-	return `(select date_trunc('hour', first_failed_at, 'UTC') as hour, 1 as letters, first_failed_at as first_seen, last_failed_at as last_seen,
-		state, mapping, object, error_class, error_code, fingerprint from penstock.dead_letters where ` + where + ") as l", args
-}
-
-// Sparkline draws a trend, a character for each hour.
-func Sparkline(trend []int64) string {
-	const steps = "▁▂▃▄▅▆▇█"
-	most := int64(1)
-	for _, n := range trend {
-		most = max(most, n)
+	switch {
+	case f.countable():
+		return `select hour, letters, first_seen, last_seen, null::bigint as id, state, mapping, object, error_class, error_code, fingerprint
+			from penstock.dead_letter_counts where ` + where, args
+	case f.IDs == nil && f.Key == "" && f.Replay == 0:
+		kinds, _ := Filter{Group: f.Group, Mapping: f.Mapping, Object: f.Object, Code: f.Code, Class: f.Class, States: f.States}.where()
+		covered, _ := Filter{
+			Group: f.Group, States: f.States, Since: f.Since, Until: f.Until, MinReplays: f.MinReplays, MaxReplays: f.MaxReplays,
+		}.where()
+		return `select l.hour, l.letters, l.first_seen, k.last_seen, l.id, state, k.mapping, k.object, k.error_class, k.error_code, fingerprint
+			from (
+				select fingerprint, state, ` + hour + ` as hour, count(*) as letters, min(first_failed_at) as first_seen, max(id) as id
+				from penstock.dead_letters where ` + covered + ` group by 1, 2, 3
+			) as l join (
+				select fingerprint, state, max(last_seen) as last_seen, min(mapping) as mapping, min(object) as object,
+					min(error_class) as error_class, min(error_code) as error_code
+				from penstock.dead_letter_counts where ` + kinds + ` group by 1, 2
+			) as k using (fingerprint, state)`, args
+	default:
+		return "select " + hour + ` as hour, 1 as letters, first_failed_at as first_seen, last_failed_at as last_seen,
+				id, state, mapping, object, error_class, error_code, fingerprint
+			from penstock.dead_letters where ` + where, args
 	}
-	var text strings.Builder
-	for _, n := range trend {
-		marks := []rune(steps)
-		switch {
-		case n <= 0:
-			text.WriteRune('·')
-		default:
-			text.WriteRune(marks[(n*int64(len(marks))-1)/most])
-		}
-	}
-	return text.String()
 }

@@ -8,26 +8,40 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Page bounds a list. Letters come newest first; the next page lies before the last id of this one, and the last
+// Page bounds a list. Letters come newest first; the next page lies before the last letter of this one, and the last
 // page is shorter than Limit.
 type Page struct {
-	Before int64 // Only letters with a smaller id. Defaults to no bound.
+	Before int64 // Only what comes after this letter in the list. Defaults to no bound.
 	Limit  int   // At most this many. Defaults to 100; 1,000 at most.
 }
 
 const maxPage = 1000
 
 // List gives one page of the letters selected. Letters that arrive while somebody turns the pages never make one appear
-// twice or not at all: pages hang on ids, not on counts.
+// twice or not at all: pages hang on letters, not on counts. The newest is that of the highest id, but with a bound of time the
+// one that failed last for the first time; there, a page before a letter that was deleted since is a [*SelectionError].
 func (s *Store) List(ctx context.Context, f Filter, p Page) ([]Summary, error) {
 	where, args := f.where()
-	if p.Before > 0 {
+	where, order := f.ordered(where)
+	switch {
+	case p.Before <= 0:
+	case f.timed():
+		at, err := collect(ctx, s, "list", pgx.RowTo[time.Time], "select first_failed_at from penstock.dead_letters where id = $1", p.Before)
+		if err != nil {
+			return nil, err
+		}
+		if len(at) == 0 {
+			return nil, wrong("before", "names a letter that is gone: begin with the first page again")
+		}
+		where += " and (first_failed_at, id) < (@before_time, @before)"
+		args["before"], args["before_time"] = p.Before, at[0]
+	default:
 		where += " and id < @before"
 		args["before"] = p.Before
 	}
 	args["limit"] = min(cmp.Or(max(p.Limit, 0), 100), maxPage)
-	return collect(ctx, s, "list", scanSummary,
-		"select "+summaryColumns+" from penstock.dead_letters where "+where+" order by id desc limit @limit", args)
+	return collect(ctx, s, "list", scanSummary, "select "+summaryColumns+" from penstock.dead_letters where "+where+
+		" order by "+order+" limit @limit", pgx.QueryExecModeCacheDescribe, args)
 }
 
 const (

@@ -88,15 +88,18 @@ func (c *collector) census(now time.Time) *census {
 	return fresh
 }
 
-// census counts letters by state; one index answers it.
+// census adds up what is counted by state, and looks up the oldest of each: one index entry.
 func (s *Store) census(ctx context.Context) (*census, error) {
 	type line struct {
 		State  State
 		Count  int64
 		Oldest time.Time
 	}
-	lines, err := collect(ctx, s, "count", pgx.RowToStructByPos[line],
-		"select state, count(*), min(first_failed_at) from penstock.dead_letters group by state")
+	lines, err := collect(ctx, s, "count", pgx.RowToStructByPos[line], `
+		select state, letters, coalesce((select min(first_failed_at) from penstock.dead_letters l where l.state = c.state), now())
+		from (
+			select state, sum(letters)::bigint as letters from penstock.dead_letter_counts group by state having sum(letters) > 0
+		) as c`)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Group is what letters of one state, mapping, object and error code have in common.
+// Group is what letters of one state, mapping, object and error code have in common. Its times are also those of letters
+// that have left it, as long as others are there.
 type Group struct {
 	State     State     `db:"state" json:"state"`
 	Mapping   string    `db:"mapping" json:"mapping"`
@@ -26,19 +27,53 @@ type Stats struct {
 	Oldest *time.Time `json:"oldest,omitempty"`
 }
 
-// Stats counts the letters selected by state, mapping, object and error code.
+// Stats counts the letters selected by state, mapping, object and error code. Where [Filter] has only conditions on these, on
+// class and group, it adds up what is counted already, however many letters there are; with those on time or replays it
+// reads an index.
 func (s *Store) Stats(ctx context.Context, f Filter) (Stats, error) {
-	from, args := f.counted()
+	from, args := f.counted("null::timestamptz")
 	groups, err := collect(ctx, s, "stats", pgx.RowToStructByName[Group], `
 		select state, mapping, object, error_code, sum(letters)::bigint as count,
 			min(first_seen) as first_seen, max(last_seen) as last_seen
-		from `+from+`
+		from (`+from+`) as c
 		group by state, mapping, object, error_code having sum(letters) > 0
-		order by count desc, state, mapping, object, error_code`, args)
+		order by count desc, state, mapping, object, error_code`, pgx.QueryExecModeCacheDescribe, args)
 	if err != nil {
 		return Stats{}, err
 	}
-	return sum(groups), nil
+	stats := sum(groups)
+	if stats.Oldest != nil && f.countable() {
+		stats.Oldest, err = s.oldest(ctx, f, *stats.Oldest)
+	}
+	return stats, err
+}
+
+// oldest finds the first failure of the oldest waiting letter selected. It is not before the time given, which the counts tell:
+// what they know of letters that are gone would be too old, and a search from the beginning could be long.
+func (s *Store) oldest(ctx context.Context, f Filter, from time.Time) (*time.Time, error) {
+	where, args := f.where()
+	args["waiting"], args["from"] = waiting(), from
+	times, err := collect(ctx, s, "stats", pgx.RowTo[*time.Time], `
+		select min(l.first_failed_at) from unnest(@waiting::text[]) as w (state) cross join lateral (
+			select first_failed_at from penstock.dead_letters
+			where state = w.state and first_failed_at >= @from and `+where+` order by first_failed_at limit 1
+		) as l`, pgx.QueryExecModeCacheDescribe, args)
+	if err != nil || times[0] == nil {
+		return nil, err
+	}
+	at := times[0].UTC()
+	return &at, nil
+}
+
+// waiting lists the states of letters that wait for somebody.
+func waiting() []string {
+	var names []string
+	for _, state := range States() {
+		if state.Waiting() {
+			names = append(names, string(state))
+		}
+	}
+	return names
 }
 
 // sum adds groups up.

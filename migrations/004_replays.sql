@@ -106,9 +106,17 @@ alter table penstock.dead_letters
     add column fingerprint     text not null
         generated always as (penstock.fingerprint(mapping, object, error_class, error_code, attempt_log -> -1 -> 'fields', error_message)) stored;
 
--- A group's letters, newest first; its sample is the first of them.
-create index dead_letters_by_group on penstock.dead_letters (fingerprint, id);
+-- A group's letters, newest first; its sample is the first of them in a state that counts, found without reading others.
+create index dead_letters_by_group on penstock.dead_letters (fingerprint, id) include (state);
 create index dead_letters_by_object on penstock.dead_letters (object, id);
+-- Of the classes, system and auth are rare: without it a list of theirs reads the whole table.
+create index dead_letters_by_class on penstock.dead_letters (error_class, id);
+-- Lists with a bound of time go by the first failure, from the bound on: the primary key would pass all that is newer first.
+-- Counts of such a selection are read from here alone, half a million letters without their pages.
+create index dead_letters_by_time on penstock.dead_letters (first_failed_at, id) include (state, fingerprint, replays);
+-- What failed again, newest first, and its counts: most letters were never replayed, and the newest least of all.
+create index dead_letters_by_replays on penstock.dead_letters (id, replays) include (state, fingerprint, first_failed_at)
+    where replays > 0;
 -- What a run has still to send, in order; and what is on its way.
 create index dead_letters_queued on penstock.dead_letters (replay_id, replay_place) where state = 'queued';
 -- Of these, what a driver was about to publish; it may have died before it did, or after.
@@ -267,6 +275,7 @@ alter table penstock.dead_letters
     drop column replay_seq, drop column replay_epoch, drop column replay_place, drop column replay_id,
     drop column after_seq, drop column after_epoch, drop column stored_at;
 drop index penstock.dead_letters_by_object;
+drop index penstock.dead_letters_by_class;
 drop index penstock.dead_letters_by_end;
 drop function penstock.fingerprint(text, text, text, text, jsonb, text);
 drop table penstock.replay_letters;

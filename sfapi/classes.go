@@ -1,6 +1,7 @@
 package sfapi
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -224,6 +225,13 @@ var loginCatalogue = map[string]rule{
 	"UNKNOWN_ERROR":           {class: System}, // "retry your request"
 	"SERVER_ERROR":            {class: System},
 	"TEMPORARILY_UNAVAILABLE": {class: System},
+}
+
+// Codes lists every code whose meaning is known, those of logins included, sorted.
+func Codes() []string {
+	all := maps.Clone(catalogue)
+	maps.Copy(all, loginCatalogue)
+	return slices.Sorted(maps.Keys(all))
 }
 
 // table is the catalogue with an operator's overrides.

@@ -69,20 +69,18 @@ func (s selection) filter(now time.Time) (deadletter.Filter, error) {
 	if f.Since, err = ago(now, "--newer-than", s.NewerThan); err != nil {
 		return f, err
 	}
-	return f, s.check(f)
+	return f, checked(f)
 }
 
-// check finds what no letter can be, by the names of the flags.
-func (s selection) check(f deadletter.Filter) error {
+// checked finds what no letter can be, by the names of the flags.
+func checked(f deadletter.Filter) error {
+	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
+		return usageError{errors.New("--older-than and --newer-than leave no time between them")}
+	}
 	err := f.Check()
 	if bad, ok := errors.AsType[*deadletter.SelectionError](err); ok {
-		flag, ok := map[string]string{
-			"ids": "--id", "since": "--newer-than", "until": "--older-than", "replays_min": "--replays-min", "replays_max": "--replays-max",
-		}[bad.Field]
-		if !ok {
-			flag = "--" + bad.Field
-		}
-		return usageError{fmt.Errorf("%s %s", flag, bad.Reason)}
+		flag := strings.NewReplacer("ids", "id", "since", "newer-than", "until", "older-than", "_", "-").Replace(bad.Field)
+		return usageError{fmt.Errorf("--%s %s", flag, bad.Reason)}
 	}
 	return err
 }
@@ -136,7 +134,7 @@ func (w *world) selected(s selection) (*deadletter.Store, deadletter.Filter, fun
 type letterListCmd struct {
 	selection
 	Limit  int   `default:"50" help:"At most this many; 1 to 1000."`
-	Before int64 `placeholder:"ID" help:"Go on below this id, the last of the page before."`
+	Before int64 `placeholder:"ID" help:"Go on after this letter, the last of the page before."`
 	JSON   bool  `help:"Print the letters as JSON."`
 }
 

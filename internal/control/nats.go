@@ -36,6 +36,9 @@ const requestTime = 5 * time.Minute
 // connections that events need.
 const maxRequests = 2
 
+// maxWaiting is how many requests this instance knows of at a time; more are refused.
+const maxWaiting = 100
+
 // Service answers on NATS. Of all instances one answers each request.
 type Service struct {
 	desk    *Desk
@@ -44,8 +47,9 @@ type Service struct {
 	slots   chan struct{}
 	working sync.WaitGroup
 
-	mu   sync.Mutex
-	over bool // nothing is begun any more
+	mu    sync.Mutex
+	begun int  // requests that are worked on or wait
+	over  bool // nothing is begun any more
 }
 
 // Serve answers requests until ctx ends, and returns when the last one is answered.
@@ -90,11 +94,24 @@ func semantic(version string) string {
 	return "0.0.0"
 }
 
-func (s *Service) begin(work func()) {
+// begin starts work, or refuses if too much waits already.
+func (s *Service) begin(work func(), refuse func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.over {
-		s.working.Go(work)
+	switch {
+	case s.over: // another instance is asked, or the caller hears nothing
+	case s.begun >= maxWaiting:
+		refuse()
+	default:
+		s.begun++
+		s.working.Go(func() {
+			defer func() {
+				s.mu.Lock()
+				s.begun--
+				s.mu.Unlock()
+			}()
+			work()
+		})
 	}
 }
 
@@ -121,6 +138,10 @@ func (s *Service) handler(ctx context.Context, op Operation) micro.HandlerFunc {
 			defer cancel()
 			answer, err := op.Do(bounded, callerOf(req.Headers()), Input{Body: req.Data()})
 			s.respond(req, op, answer, err)
+		}, func() {
+			s.respond(req, op, nil, &Error{
+				Status: http.StatusServiceUnavailable, Title: "too many requests", Detail: "too many requests wait here; try again", After: away,
+			})
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Token lets whoever presents it in.
@@ -53,7 +54,7 @@ func (s *Server) bearer(given string) (who Caller, ok bool) {
 	digest := sha256.Sum256([]byte(given))
 	for _, t := range s.opts.Tokens {
 		secret, err := t.Secret()
-		if err != nil {
+		if err != nil && s.complain() {
 			s.opts.Log.Warn().Str("token", t.Name).Msg("the file of an HTTP token cannot be read: nobody gets in with it")
 		}
 		wanted := sha256.Sum256([]byte(secret))
@@ -62,6 +63,14 @@ func (s *Server) bearer(given string) (who Caller, ok bool) {
 		}
 	}
 	return who, ok
+}
+
+// complain says whether to log that a token cannot be read: strangers must not fill the log.
+func (s *Server) complain() bool {
+	const interval = time.Minute
+	now := time.Now().UnixNano()
+	last := s.complained.Load()
+	return now-last > int64(interval) && s.complained.CompareAndSwap(last, now)
 }
 
 // local says whether a request comes from a program on this machine, and not from a proxy for somebody else or from a page of

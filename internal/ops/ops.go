@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,8 @@ type Server struct {
 	opts     Options
 	http     *http.Server
 	listener net.Listener
+
+	complained atomic.Int64 // when it was last logged that a token cannot be read, Unix nanoseconds
 }
 
 // The server's own time limits. Nothing it answers takes long, and a slow reader must not hold a connection for ever.
