@@ -196,7 +196,11 @@ type jsonValue []byte
 
 // decoded reads JSON that is not null: a null is no value, and taken for none it would select everything.
 func decoded[T any](v jsonValue) (value T, ok bool) {
-	return value, !bytes.Equal(v, []byte("null")) && json.Unmarshal(v, &value) == nil
+	if bytes.Equal(v, []byte("null")) || json.Unmarshal(v, &value) != nil {
+		var none T // and not the half that was read
+		return none, false
+	}
+	return value, true
 }
 
 func (v jsonValue) text() (string, bool)     { return decoded[string](v) }
@@ -282,7 +286,7 @@ func parseMoment(text string, now time.Time) (time.Time, bool) {
 // short is a name from a stranger, fit for a message.
 func short(name string) string {
 	const most = 40
-	if len(name) > most || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if name == "" || len(name) > most || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return "a member"
 	}
 	return name

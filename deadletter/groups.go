@@ -10,10 +10,6 @@ import (
 // trendHours is how far the trend of a cause goes back. It must not go beyond the hours that [Store.Tidy] keeps apart.
 const trendHours = 12
 
-// trendHour is the hour of a first failure, as far as the trend goes back.
-const trendHour = `case when first_failed_at >= @hour::timestamptz - (@hours - 1) * interval '1 hour'
-	then date_trunc('hour', first_failed_at, 'UTC') end`
-
 // Cause is what letters of one fingerprint have in common: one repair serves them all. Its times are also those of letters
 // that are not in the selection any more.
 type Cause struct {
@@ -38,7 +34,7 @@ type Cause struct {
 // hours are told apart only as far as the trend goes. A count that is used up keeps its times and is left out.
 const causesSQL = `
 with counted as materialized (
-	select fingerprint, state, case when hour > @hour::timestamptz - @hours * interval '1 hour' then hour end as hour,
+	select fingerprint, state, case when hour >= @trend then hour end as hour,
 		sum(letters) as letters, min(first_seen) as first_seen, max(last_seen) as last_seen, max(id) as newest,
 		min(mapping) as mapping, min(object) as object, min(error_class) as error_class, min(error_code) as error_code
 	from (`
@@ -72,9 +68,9 @@ func (s *Store) Groups(ctx context.Context, f Filter, limit int) ([]Cause, error
 	if f.States == nil {
 		f.States = []State{Dead, Parked, Retrying}
 	}
-	from, args := f.counted(trendHour)
-	args["limit"], args["hours"] = min(max(limit, 1), maxPage), trendHours
-	args["hour"] = s.now().UTC().Truncate(time.Hour)
+	from, args := f.counted(true)
+	hour := s.now().UTC().Truncate(time.Hour)
+	args["limit"], args["hour"], args["trend"] = min(max(limit, 1), maxPage), hour, hour.Add(-(trendHours-1)*time.Hour)
 	args["states"] = column(f.States, func(s State) string { return string(s) })
 	return collect(ctx, s, "groups", scanCause, causesSQL+from+causesEndSQL, pgx.QueryExecModeCacheDescribe, args)
 }
@@ -98,31 +94,50 @@ func scanCause(row pgx.CollectableRow) (c Cause, err error) {
 }
 
 // counted is where the letters selected are counted from, always with the same columns: the table of counts if it knows every
-// condition; an index alone if that does, with what all letters of a fingerprint share from the counts; else the letters. Hour
-// is what it takes for the hour of a letter.
-func (f Filter) counted(hour string) (from string, args pgx.NamedArgs) {
+// condition; an index alone if that does, with what all letters of a fingerprint share from the counts; else the letters.
+// With trend, letters from @trend on have the hour of their first failure.
+func (f Filter) counted(trend bool) (from string, args pgx.NamedArgs) {
 	where, args := f.where()
 	switch {
 	case f.countable():
 		return `select hour, letters, first_seen, last_seen, null::bigint as id, state, mapping, object, error_class, error_code, fingerprint
 			from penstock.dead_letter_counts where ` + where, args
 	case f.IDs == nil && f.Key == "" && f.Replay == 0:
-		kinds, _ := Filter{Group: f.Group, Mapping: f.Mapping, Object: f.Object, Code: f.Code, Class: f.Class, States: f.States}.where()
-		covered, _ := Filter{
-			Group: f.Group, States: f.States, Since: f.Since, Until: f.Until, MinReplays: f.MinReplays, MaxReplays: f.MaxReplays,
-		}.where()
-		return `select l.hour, l.letters, l.first_seen, k.last_seen, l.id, state, k.mapping, k.object, k.error_class, k.error_code, fingerprint
-			from (
-				select fingerprint, state, ` + hour + ` as hour, count(*) as letters, min(first_failed_at) as first_seen, max(id) as id
-				from penstock.dead_letters where ` + covered + ` group by 1, 2, 3
-			) as l join (
-				select fingerprint, state, max(last_seen) as last_seen, min(mapping) as mapping, min(object) as object,
-					min(error_class) as error_class, min(error_code) as error_code
-				from penstock.dead_letter_counts where ` + kinds + ` group by 1, 2
-			) as k using (fingerprint, state)`, args
-	default:
-		return "select " + hour + ` as hour, 1 as letters, first_failed_at as first_seen, last_failed_at as last_seen,
-				id, state, mapping, object, error_class, error_code, fingerprint
-			from penstock.dead_letters where ` + where, args
+		return f.covered(trend), args
 	}
+	hour := noHour
+	if trend {
+		hour = "case when first_failed_at >= @trend then " + anHour + " end"
+	}
+	return "select " + hour + ` as hour, 1 as letters, first_failed_at as first_seen, last_failed_at as last_seen,
+			id, state, mapping, object, error_class, error_code, fingerprint
+		from penstock.dead_letters where ` + where, args
+}
+
+const (
+	noHour = "null::timestamptz"
+	anHour = "date_trunc('hour', first_failed_at, 'UTC')"
+)
+
+// covered counts letters by conditions on time, replays and what the counts know. Nearly all letters may meet them: the hour is
+// found only of those in the trend, and no letter's page is read.
+func (f Filter) covered(trend bool) string {
+	kinds, _ := Filter{Group: f.Group, Mapping: f.Mapping, Object: f.Object, Code: f.Code, Class: f.Class, States: f.States}.where()
+	where, _ := Filter{
+		Group: f.Group, States: f.States, Since: f.Since, Until: f.Until, MinReplays: f.MinReplays, MaxReplays: f.MaxReplays,
+	}.where()
+	part := func(hour, bound string) string {
+		return "select fingerprint, state, " + hour + ` as hour, count(*) as letters, min(first_failed_at) as first_seen, max(id) as id
+			from penstock.dead_letters where ` + where + bound + " group by 1, 2, 3"
+	}
+	letters := part(noHour, "")
+	if trend {
+		letters = part(noHour, " and first_failed_at < @trend") + " union all " + part(anHour, " and first_failed_at >= @trend")
+	}
+	return `select l.hour, l.letters, l.first_seen, k.last_seen, l.id, state, k.mapping, k.object, k.error_class, k.error_code, fingerprint
+		from (` + letters + `) as l join (
+			select fingerprint, state, max(last_seen) as last_seen, min(mapping) as mapping, min(object) as object,
+				min(error_class) as error_class, min(error_code) as error_code
+			from penstock.dead_letter_counts where ` + kinds + ` group by 1, 2
+		) as k using (fingerprint, state)`
 }

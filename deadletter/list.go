@@ -21,27 +21,36 @@ const maxPage = 1000
 // twice or not at all: pages hang on letters, not on counts. The newest is that of the highest id, but with a bound of time the
 // one that failed last for the first time; there, a page before a letter that was deleted since is a [*SelectionError].
 func (s *Store) List(ctx context.Context, f Filter, p Page) ([]Summary, error) {
-	where, args := f.where()
-	where, order := f.ordered(where)
-	switch {
-	case p.Before <= 0:
-	case f.timed():
-		at, err := collect(ctx, s, "list", pgx.RowTo[time.Time], "select first_failed_at from penstock.dead_letters where id = $1", p.Before)
+	var before time.Time
+	if f.timed() && p.Before > 0 {
+		times, err := collect(ctx, s, "list", pgx.RowTo[time.Time], "select first_failed_at from penstock.dead_letters where id = $1", p.Before)
 		if err != nil {
 			return nil, err
 		}
-		if len(at) == 0 {
+		if len(times) == 0 {
 			return nil, wrong("before", "names a letter that is gone: begin with the first page again")
 		}
-		where += " and (first_failed_at, id) < (@before_time, @before)"
-		args["before"], args["before_time"] = p.Before, at[0]
-	default:
-		where += " and id < @before"
+		before = times[0]
+	}
+	sql, args := f.list(p, before)
+	return collect(ctx, s, "list", scanSummary, sql, pgx.QueryExecModeCacheDescribe, args)
+}
+
+// list writes the query of a page. Before is when the letter of that id failed first, where that gives the order.
+func (f Filter) list(p Page, before time.Time) (string, pgx.NamedArgs) {
+	where, args := f.where()
+	where, order := f.ordered(where)
+	if p.Before > 0 {
+		bound := " and id < @before"
+		if f.timed() {
+			bound = " and (first_failed_at, id) < (@before_time, @before)"
+			args["before_time"] = before
+		}
+		where += bound
 		args["before"] = p.Before
 	}
 	args["limit"] = min(cmp.Or(max(p.Limit, 0), 100), maxPage)
-	return collect(ctx, s, "list", scanSummary, "select "+summaryColumns+" from penstock.dead_letters where "+where+
-		" order by "+order+" limit @limit", pgx.QueryExecModeCacheDescribe, args)
+	return "select " + summaryColumns + " from penstock.dead_letters where " + where + " order by " + order + " limit @limit", args
 }
 
 const (

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -154,44 +153,6 @@ func TestPagesHaveNoGapsAndNoRepeatsWhileLettersArrive(t *testing.T) {
 	for i, seq := range seen {
 		if seq != uint64(total-i) {
 			t.Fatalf("place %d holds event %d, want %d", i, seq, total-i)
-		}
-	}
-}
-
-func TestEverySelectionFindsItsIndex(t *testing.T) {
-	t.Parallel()
-	s := fresh(t)
-	_, err := s.pool.Exec(t.Context(), `
-		insert into penstock.dead_letters (stream, stream_seq, mapping, subject, object, external_id, version, headers, payload,
-			state, error_class, error_code, error_message, attempts, attempt_log, first_failed_at, last_failed_at)
-		select 'CHANGES', n, 'm' || n % 500, 's', 'Account', 'A-' || n, '1', '', '',
-			case when n % 500 = 0 then 'dead' else 'retrying' end, 'transient', 'C' || n % 500, '', 1, '[]', now(), now()
-		from generate_series(1, 50000) n`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.pool.Exec(t.Context(), "analyze penstock.dead_letters"); err != nil {
-		t.Fatal(err)
-	}
-	for index, filter := range map[string]Filter{
-		"dead_letters_pkey":       {IDs: []int64{3, 4}},
-		"dead_letters_by_state":   {States: []State{Dead}},
-		"dead_letters_by_mapping": {Mapping: "m7"},
-		"dead_letters_by_code":    {Code: "C7"},
-		"dead_letters_by_key":     {Key: "A-7"},
-	} {
-		where, args := filter.where()
-		rows, err := s.pool.Query(t.Context(), "explain select "+summaryColumns+
-			" from penstock.dead_letters where "+where+" order by id desc limit 100", args)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if text := strings.Join(plan, "\n"); !strings.Contains(text, index) {
-			t.Errorf("%+v does not use %s:\n%s", filter, index, text)
 		}
 	}
 }

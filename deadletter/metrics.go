@@ -88,18 +88,21 @@ func (c *collector) census(now time.Time) *census {
 	return fresh
 }
 
-// census adds up what is counted by state, and looks up the oldest of each: one index entry.
+// censusSQL adds up what is counted by state, and looks up the oldest letter of each: one entry of an index.
+const censusSQL = `
+select state, letters, coalesce((select min(first_failed_at) from penstock.dead_letters l where l.state = c.state), now())
+from (
+	select state, sum(letters)::bigint as letters from penstock.dead_letter_counts group by state having sum(letters) > 0
+) as c`
+
+// census counts letters by state.
 func (s *Store) census(ctx context.Context) (*census, error) {
 	type line struct {
 		State  State
 		Count  int64
 		Oldest time.Time
 	}
-	lines, err := collect(ctx, s, "count", pgx.RowToStructByPos[line], `
-		select state, letters, coalesce((select min(first_failed_at) from penstock.dead_letters l where l.state = c.state), now())
-		from (
-			select state, sum(letters)::bigint as letters from penstock.dead_letter_counts group by state having sum(letters) > 0
-		) as c`)
+	lines, err := collect(ctx, s, "count", pgx.RowToStructByPos[line], censusSQL)
 	if err != nil {
 		return nil, err
 	}

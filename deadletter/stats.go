@@ -2,6 +2,8 @@ package deadletter
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +33,7 @@ type Stats struct {
 // class and group, it adds up what is counted already, however many letters there are; with those on time or replays it
 // reads an index.
 func (s *Store) Stats(ctx context.Context, f Filter) (Stats, error) {
-	from, args := f.counted("null::timestamptz")
+	from, args := f.counted(false)
 	groups, err := collect(ctx, s, "stats", pgx.RowToStructByName[Group], `
 		select state, mapping, object, error_code, sum(letters)::bigint as count,
 			min(first_seen) as first_seen, max(last_seen) as last_seen
@@ -43,37 +45,34 @@ func (s *Store) Stats(ctx context.Context, f Filter) (Stats, error) {
 	}
 	stats := sum(groups)
 	if stats.Oldest != nil && f.countable() {
-		stats.Oldest, err = s.oldest(ctx, f, *stats.Oldest)
+		stats.Oldest, err = s.oldest(ctx, f, groups)
 	}
 	return stats, err
 }
 
-// oldest finds the first failure of the oldest waiting letter selected. It is not before the time given, which the counts tell:
-// what they know of letters that are gone would be too old, and a search from the beginning could be long.
-func (s *Store) oldest(ctx context.Context, f Filter, from time.Time) (*time.Time, error) {
+// oldest finds the first failure of the oldest waiting letter selected. What the counts tell may be that of a letter that is gone:
+// from there on it is looked up, in each state that has letters.
+func (s *Store) oldest(ctx context.Context, f Filter, groups []Group) (*time.Time, error) {
+	from := map[State]time.Time{}
+	for _, g := range groups {
+		if at, known := from[g.State]; g.State.Waiting() && (!known || g.FirstSeen.Before(at)) {
+			from[g.State] = g.FirstSeen
+		}
+	}
 	where, args := f.where()
-	args["waiting"], args["from"] = waiting(), from
+	states := slices.Sorted(maps.Keys(from))
+	args["waiting"] = column(states, func(s State) string { return string(s) })
+	args["from"] = column(states, func(s State) time.Time { return from[s] })
 	times, err := collect(ctx, s, "stats", pgx.RowTo[*time.Time], `
-		select min(l.first_failed_at) from unnest(@waiting::text[]) as w (state) cross join lateral (
+		select min(l.first_failed_at) from unnest(@waiting::text[], @from::timestamptz[]) as w (state, start) cross join lateral (
 			select first_failed_at from penstock.dead_letters
-			where state = w.state and first_failed_at >= @from and `+where+` order by first_failed_at limit 1
+			where state = w.state and first_failed_at >= w.start and `+where+` order by first_failed_at limit 1
 		) as l`, pgx.QueryExecModeCacheDescribe, args)
 	if err != nil || times[0] == nil {
 		return nil, err
 	}
 	at := times[0].UTC()
 	return &at, nil
-}
-
-// waiting lists the states of letters that wait for somebody.
-func waiting() []string {
-	var names []string
-	for _, state := range States() {
-		if state.Waiting() {
-			names = append(names, string(state))
-		}
-	}
-	return names
 }
 
 // sum adds groups up.

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"penstock/deadletter"
+	"penstock/internal/devstack"
+	"penstock/internal/devstack/devtest"
+	"penstock/internal/workload"
+	"penstock/sfapi/sfsim"
+)
+
+// mortal is a site in whose middle something dies while letters are replayed.
+type mortal struct {
+	*site
+	store     *deadletter.Store
+	postgres  *devstack.Postgres
+	instances map[int]*process
+	run       *deadletter.Run
+}
+
+// TestAReplaySurvivesWhateverDies kills what a replay stands on in its middle: it ends all the same, and each letter has exactly
+// one outcome.
+func TestAReplaySurvivesWhateverDies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("killing processes takes a minute")
+	}
+	t.Parallel()
+	bin := filepath.Join(t.TempDir(), "penstock")
+	if out, err := exec.Command("go", "build", "-race", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	for name, kill := range map[string]func(*mortal){
+		"the instance that drives it, twice": func(m *mortal) {
+			for range 2 {
+				m.killDriver()
+				m.progress(40)
+			}
+		},
+		"Postgres": func(m *mortal) {
+			if err := m.postgres.Kill(); err != nil {
+				m.t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if err := m.postgres.Restart(m.t.Context()); err != nil {
+				m.t.Fatal(err)
+			}
+		},
+		"NATS": func(m *mortal) {
+			m.nats.Shutdown()
+			time.Sleep(1500 * time.Millisecond)
+			if err := m.nats.Restart(); err != nil {
+				m.t.Fatal(err)
+			}
+		},
+		"all messages of the replay stream": func(m *mortal) {
+			stream, err := m.js.Stream(m.t.Context(), "PENSTOCK_REPLAY")
+			if err == nil {
+				err = stream.Purge(m.t.Context())
+			}
+			if err != nil {
+				m.t.Fatal(err)
+			}
+		},
+		"the replay stream": func(m *mortal) {
+			if err := m.js.DeleteStream(m.t.Context(), "PENSTOCK_REPLAY"); err != nil {
+				m.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMortal(t, bin)
+			m.progress(60)
+			kill(m)
+			m.ends()
+		})
+	}
+}
+
+const (
+	mortalLetters  = 400
+	mortalHopeless = 40
+)
+
+// newMortal makes letters, mends their cause, lets half of their records change, and starts a replay.
+func newMortal(t *testing.T, bin string) *mortal {
+	t.Helper()
+	postgres := devtest.Postgres(t)
+	dsn, err := postgres.NewDatabase(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mortal{site: newSiteOn(t, sfsim.Config{}, dsn), postgres: postgres, instances: map[int]*process{}}
+	// What a killed instance held comes back soon.
+	keys := strings.NewReplacer("{stream: CHANGES}", "{stream: CHANGES, ack_wait: 5s}", "salesforce:\n", "salesforce:\n  timeout: 5s\n").Replace(m.keys())
+	cfg := m.file("penstock.yaml", keys+"http: {addr: \"127.0.0.1:0\"}\n"+workload.Mappings)
+	for range 3 {
+		p := launch(t, bin, cfg)
+		m.instances[p.cmd.Process.Pid] = p
+	}
+	for _, p := range m.instances {
+		p.ready()
+	}
+	pool, err := pgxpool.New(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	m.store = deadletter.New(pool, deadletter.Options{})
+
+	// Three of four events succeed, so that no tripwire takes it for a bad deploy.
+	rule, err := m.sim.AddTrouble(sfsim.Trouble{Kind: sfsim.FailRecord, KeyPrefix: "V-", Code: "FIELD_CUSTOM_VALIDATION_EXCEPTION"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range mortalLetters {
+		for fine := range 3 {
+			m.publish("changes.account.x", fmt.Sprintf(`{"id":"F-%d-%d","name":"fine"}`, i, fine))
+		}
+		m.publish("changes.account.x", fmt.Sprintf(`{"id":"V-%d","name":"old","industry":"Energy"}`, i))
+		if i < mortalHopeless {
+			m.publish("changes.account.x", `{"id":`)
+		}
+	}
+	m.letters(deadletter.Dead, mortalLetters+mortalHopeless)
+	m.sim.RemoveTrouble(rule)
+	for i := range mortalLetters / 2 {
+		m.publish("changes.account.x", fmt.Sprintf(`{"id":"V-%d","name":"new"}`, 2*i))
+	}
+	eventually(t, time.Minute, "life goes on", func() bool {
+		return m.name(mortalLetters-2) == "new" && m.settled()
+	})
+	if m.run, err = m.store.Plan(t.Context(), deadletter.Filter{}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := m.store.Start(t.Context(), m.run.ID, deadletter.StartOptions{By: "ann", Rate: 60}); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *mortal) name(i int) string {
+	record, _ := m.sim.Record("Account", fmt.Sprintf("V-%d", i))
+	name, _ := record["Name"].(string)
+	return name
+}
+
+// letters waits until so many are in a state.
+func (m *mortal) letters(state deadletter.State, n int64) {
+	m.t.Helper()
+	eventually(m.t, time.Minute, fmt.Sprintf("%d letters are %s", n, state), func() bool {
+		stats, err := m.store.Stats(m.t.Context(), deadletter.Filter{})
+		return err == nil && stats.States[state] == n
+	})
+}
+
+// progress waits until so many more letters were sent.
+func (m *mortal) progress(n int64) {
+	m.t.Helper()
+	from := m.run.Sent
+	eventually(m.t, time.Minute, fmt.Sprintf("%d more letters are sent", n), func() bool {
+		run, err := m.store.Run(m.t.Context(), m.run.ID)
+		if err == nil {
+			m.run = run
+		}
+		return err == nil && (run.Sent >= from+n || run.State.Over())
+	})
+}
+
+// killDriver kills the process that drives the run.
+func (m *mortal) killDriver() {
+	m.t.Helper()
+	var pid int
+	eventually(m.t, time.Minute, "a living instance drives the run", func() bool {
+		run, err := m.store.Run(m.t.Context(), m.run.ID)
+		if err != nil {
+			return false
+		}
+		pid, _ = strconv.Atoi(run.Driver[strings.LastIndex(run.Driver, "-")+1:])
+		return m.instances[pid] != nil
+	})
+	m.instances[pid].kill()
+	delete(m.instances, pid)
+}
+
+// ends waits for the end of the run and looks at everything it has done.
+func (m *mortal) ends() {
+	m.t.Helper()
+	eventually(m.t, 3*time.Minute, "the run is done", func() bool {
+		run, err := m.store.Run(m.t.Context(), m.run.ID)
+		if err == nil {
+			m.run = run
+		}
+		return err == nil && run.State == deadletter.RunDone
+	})
+	r := m.run
+	if r.Started != mortalLetters+mortalHopeless || r.Sent != r.Started || r.Dead != mortalHopeless || r.Parked != 0 ||
+		r.Resolved+r.Superseded != mortalLetters || r.Superseded > mortalLetters/2 {
+		m.t.Errorf("the run ends with %+v", *r)
+	}
+	stats, err := m.store.Stats(m.t.Context(), deadletter.Filter{})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if s := stats.States; s[deadletter.Resolved] != r.Resolved || s[deadletter.Superseded] != r.Superseded || s[deadletter.Dead] != mortalHopeless ||
+		s[deadletter.Queued]+s[deadletter.Replaying]+s[deadletter.Retrying] != 0 {
+		m.t.Errorf("the letters are %v", s)
+	}
+	letters, err := m.store.List(m.t.Context(), deadletter.Filter{Replay: r.ID}, deadletter.Page{Limit: 1000})
+	if err != nil || len(letters) != mortalLetters+mortalHopeless {
+		m.t.Fatalf("the run has %d letters, %v", len(letters), err)
+	}
+	for _, l := range letters {
+		if l.Stream != "CHANGES" {
+			m.t.Errorf("letter %d is of stream %s", l.ID, l.Stream)
+		}
+		if dead := l.State == deadletter.Dead; dead && (l.Attempts != 2 || l.Replays != 1) || !dead && (l.Attempts != 1 || l.Replays != 0) {
+			m.t.Errorf("letter %d is %s after %d attempts and %d replays", l.ID, l.State, l.Attempts, l.Replays)
+		}
+	}
+	m.unharmed()
+	eventually(m.t, 30*time.Second, "nothing is left on the replay stream", func() bool {
+		stream, err := m.js.Stream(m.t.Context(), "PENSTOCK_REPLAY")
+		return err == nil && stream.CachedInfo().State.Msgs == 0
+	})
+}
+
+// unharmed says that the org holds what the newest events say, and never went back from it.
+func (m *mortal) unharmed() {
+	m.t.Helper()
+	for i := range mortalLetters {
+		want := "old"
+		if i%2 == 0 {
+			want = "new"
+		}
+		record, _ := m.sim.Record("Account", fmt.Sprintf("V-%d", i))
+		if record["Name"] != want || record["Industry"] != "Energy" {
+			m.t.Errorf("V-%d holds %v of %v, want %s of Energy", i, record["Name"], record["Industry"], want)
+		}
+	}
+	newest := map[string]bool{}
+	for _, c := range m.sim.Commits() {
+		var sent struct{ Name string }
+		_ = json.Unmarshal(c.Fields, &sent) // not every change sets a name
+		newest[c.Key] = newest[c.Key] || sent.Name == "new"
+		if newest[c.Key] && sent.Name == "old" {
+			m.t.Errorf("%s went back to its old name", c.Key)
+		}
+	}
+}
