@@ -24,7 +24,7 @@ func planned(t *testing.T) *pgxpool.Conn {
 			state, error_class, error_code, error_message, attempts, attempt_log, first_failed_at, last_failed_at, replays, replay_id)
 		select 'CHANGES', n, 'm' || n % 7, 's', 'O' || n % 8, 'A-' || n, '1', '', '',
 			(array['dead', 'dead', 'dead', 'retrying', 'parked'])[1 + n % 5], (array['permanent', 'transient', 'auth'])[1 + n % 3],
-			'C' || n % 11, '', 1, '[]', now() - (20000 - n) * interval '1 minute', now(), n % 5 / 4, case when n % 5 = 4 then 1 + n % 100 end
+			'C' || n % 11, '', 1, '[]', now() - (20000 - n) * interval '1 minute', now(), n % 20 / 19, case when n % 20 = 19 then 1 + n % 100 end
 		from generate_series(1, 20000) n`,
 		"vacuum analyze penstock.dead_letters",
 		"set enable_seqscan = off",
@@ -81,7 +81,7 @@ func TestEveryListWalksItsIndex(t *testing.T) {
 			if !strings.Contains(text, "using "+test.index) && !strings.Contains(text, " on "+strings.TrimSpace(test.index)) {
 				t.Errorf("%s, page %+v does not use %s:\n%s", name, page, test.index, text)
 			}
-			if strings.Contains(text, "Seq Scan") || strings.Contains(text, "Sort") && test.filter.Key == "" {
+			if strings.Contains(text, "Seq Scan") || strings.Contains(text, "Sort") && test.filter.Key+test.filter.Group == "" { // few
 				t.Errorf("%s, page %+v looks for its order:\n%s", name, page, text)
 			}
 		}

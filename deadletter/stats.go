@@ -85,8 +85,8 @@ func sum(groups []Group) Stats {
 		g := &groups[i]
 		g.FirstSeen, g.LastSeen = g.FirstSeen.UTC(), g.LastSeen.UTC()
 		stats.States[g.State] += g.Count
-		if g.State.Waiting() && (stats.Oldest == nil || g.FirstSeen.Before(*stats.Oldest)) {
-			stats.Oldest = &g.FirstSeen
+		if first := g.FirstSeen; g.State.Waiting() && (stats.Oldest == nil || first.Before(*stats.Oldest)) {
+			stats.Oldest = &first
 		}
 	}
 	return stats

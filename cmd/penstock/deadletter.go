@@ -35,24 +35,37 @@ type deadletterCmd struct {
 // selection is the same everywhere: conditions that a letter must all meet.
 type selection struct {
 	ID        []int64  `placeholder:"ID" help:"Only these letters."`
-	Group     string   `placeholder:"ID" help:"Only with this cause; deadletter groups tells them."`
-	Mapping   string   `help:"Only of this mapping."`
-	Object    string   `help:"Only of this Salesforce object."`
-	Code      string   `help:"Only with this error code."`
-	Class     string   `enum:",transient,dependency,permanent,system,auth" default:"" help:"Only with an error of this class."`
+	Group     given    `placeholder:"ID" help:"Only with this cause; deadletter groups tells them."`
+	Mapping   given    `help:"Only of this mapping."`
+	Object    given    `help:"Only of this Salesforce object."`
+	Code      given    `help:"Only with this error code."`
+	Class     given    `help:"Only with an error of this class: transient, dependency, permanent, system or auth."`
 	State     []string `placeholder:"STATE" help:"Only in these states retrying, dead, parked, discarded, …."`
-	Key       string   `help:"Only of this External ID."`
-	OlderThan string   `placeholder:"DURATION" help:"Only those that first failed longer ago, for example 24h or 7d."`
-	NewerThan string   `placeholder:"DURATION" help:"Only those that first failed more recently."`
+	Key       given    `help:"Only of this External ID."`
+	OlderThan given    `placeholder:"DURATION" help:"Only those that first failed longer ago, for example 24h or 7d."`
+	NewerThan given    `placeholder:"DURATION" help:"Only those that first failed more recently."`
 
 	ReplaysMin *int  `placeholder:"N" help:"Only those of which at least so many replays failed."`
 	ReplaysMax *int  `placeholder:"N" help:"Only those of which at most so many replays failed."`
 	Replay     int64 `placeholder:"ID" help:"Only those that this replay took last."`
 }
 
+// given is a condition that may be left out, but not empty: a variable of a script that is not set must not select more.
+type given string
+
+// UnmarshalText reads a flag.
+func (g *given) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("is empty: leave it out, or give it a value")
+	}
+	*g = given(text)
+	return nil
+}
+
 func (s selection) filter(now time.Time) (deadletter.Filter, error) {
 	f := deadletter.Filter{
-		IDs: s.ID, Group: s.Group, Mapping: s.Mapping, Object: s.Object, Code: s.Code, Class: s.Class, Key: s.Key,
+		IDs: s.ID, Group: string(s.Group), Mapping: string(s.Mapping), Object: string(s.Object), Code: string(s.Code),
+		Class: string(s.Class), Key: string(s.Key),
 		MinReplays: s.ReplaysMin, MaxReplays: s.ReplaysMax, Replay: s.Replay,
 	}
 	for _, name := range s.State {
@@ -86,11 +99,11 @@ func checked(f deadletter.Filter) error {
 }
 
 // ago is the time that lies so long before now; zero for no text.
-func ago(now time.Time, flag, text string) (time.Time, error) {
+func ago(now time.Time, flag string, text given) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	d, err := config.ParseDuration(text)
+	d, err := config.ParseDuration(string(text))
 	if err != nil {
 		return time.Time{}, usageError{fmt.Errorf("%s %q is no duration: %w", flag, text, err)}
 	}

@@ -90,6 +90,11 @@ func TestLettersAreListedByCondition(t *testing.T) {
 		"by key":              {[]string{"--key", "C-14"}, []uint64{14}},
 		"older than a day":    {[]string{"--older-than", "24h"}, []uint64{13, 12, 11}},
 		"newer than a day":    {[]string{"--newer-than", "1d"}, []uint64{14}},
+		"between two ages":    {[]string{"--older-than", "1m", "--newer-than", "1d"}, []uint64{14}},
+		"never replayed":      {[]string{"--replays-max", "0", "--mapping", "contacts"}, []uint64{14, 13}},
+		"replayed":            {[]string{"--replays-min", "1"}, nil},
+		"of a replay":         {[]string{"--replay", "1"}, nil},
+		"of a group":          {[]string{"--group", "nobody"}, nil},
 		"by two conditions":   {[]string{"--mapping", "contacts", "--state", "dead"}, []uint64{14}},
 		"that do not exist":   {[]string{"--mapping", "orders"}, nil},
 		"a page":              {[]string{"--limit", "2"}, []uint64{14, 13}},
@@ -160,6 +165,45 @@ func TestLettersAreCounted(t *testing.T) {
 	}
 }
 
+func TestLettersAreGroupedByCause(t *testing.T) {
+	t.Parallel()
+	_, cfg := newMorgue(t)
+	golden(t, "letters_groups.golden", penstock("deadletter", "groups", "-c", cfg, "--mapping", "accounts").must(t, exitDone).out)
+	holds(t, penstock("deadletter", "groups", "-c", cfg, "--state", "parked").must(t, exitDone).out, "no letters\n")
+
+	var causes []deadletter.Cause
+	got := penstock("deadletter", "groups", "-c", cfg, "--json", "--code", "INVALID_FIELD").must(t, exitDone)
+	if err := json.Unmarshal([]byte(got.out), &causes); err != nil {
+		t.Fatal(err)
+	}
+	if len(causes) != 1 || causes[0].Count != 1 || causes[0].Advice == "" || len(causes[0].Trend) != 12 {
+		t.Fatalf("got %+v", causes)
+	}
+	got = penstock("deadletter", "list", "-c", cfg, "--json", "--group", causes[0].Group).must(t, exitDone)
+	if sequences := listed(t, got.out); !slices.Equal(sequences, []uint64{14}) {
+		t.Errorf("letters of the group: %v, want 14", sequences)
+	}
+	got = penstock("deadletter", "groups", "-c", cfg, "--json", "--limit", "2").must(t, exitDone)
+	if err := json.Unmarshal([]byte(got.out), &causes); err != nil || len(causes) != 2 {
+		t.Errorf("%d causes, %v; want 2", len(causes), err)
+	}
+}
+
+func TestTrendIsDrawn(t *testing.T) {
+	t.Parallel()
+	for want, trend := range map[string][]int64{
+		"":         nil,
+		"··":       {0, 0},
+		"█":        {1},
+		"▁·█▄":     {1, 0, 1_000_000, 500_000},
+		"▁▂▃▄▅▆▇█": {1, 2, 3, 4, 5, 6, 7, 8},
+	} {
+		if got := sparkline(trend); got != want {
+			t.Errorf("%v is %s, want %s", trend, got, want)
+		}
+	}
+}
+
 func TestDiscardGivesUpOnlyWhatWasSelected(t *testing.T) {
 	t.Parallel()
 	_, cfg := newMorgue(t)
@@ -222,7 +266,7 @@ func TestLettersOfADatabaseThatIsAwayAreAnError(t *testing.T) {
 	s := newSiteOn(t, sfsim.Config{}, "postgres://127.0.0.1:1/nowhere?sslmode=disable")
 	cfg := s.config("")
 	for _, args := range [][]string{
-		{"list"}, {"show", "1"}, {"stats"}, {"export"}, {"discard", "--all", "--reason", "x"},
+		{"list"}, {"show", "1"}, {"stats"}, {"groups"}, {"export"}, {"discard", "--all", "--reason", "x"},
 	} {
 		got := penstock(append([]string{"deadletter", "-c", cfg}, args...)...).must(t, exitFailed)
 		holds(t, got.err, "penstock: ")
