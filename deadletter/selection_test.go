@@ -204,7 +204,8 @@ func anySelection() *rapid.Generator[Filter] {
 		text := func(name string) string { return rapid.OneOf(rapid.Just(""), rapid.String()).Draw(t, name) }
 		count := func(name string, least int) *int { return rapid.Ptr(rapid.IntRange(least, 9), true).Draw(t, name) }
 		moment := func(name string, least int64) time.Time {
-			return time.Unix(rapid.Int64Range(least, 200_000_000_000).Draw(t, name), rapid.Int64Range(0, 999_999_999).Draw(t, name+" ns")).UTC()
+			const latest = 200_000_000_000
+			return time.Unix(rapid.Int64Range(min(least, latest), latest).Draw(t, name), rapid.Int64Range(0, 999_999_999).Draw(t, name+" ns")).UTC()
 		}
 		f := Filter{
 			Group: text("group"), Mapping: text("mapping"), Object: text("object"), Code: text("code"), Key: text("key"),

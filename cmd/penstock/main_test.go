@@ -183,7 +183,7 @@ mappings:
 		"and those for the letters":       {[]string{"deadletter", "list", "-c", broken}, exitUsage, nil, every},
 		"and status":                      {[]string{"status", "-c", broken}, exitUsage, nil, every},
 		"a state that letters never have": {[]string{"deadletter", "list", "--state", "undead"}, exitUsage, nil, []string{"undead", "retrying"}},
-		"a class that errors never have":  {[]string{"deadletter", "list", "--class", "--class must be one of transient"}, exitUsage, nil, []string{"--class", "permanent"}},
+		"a class that errors never have":  {[]string{"deadletter", "list", "--class", "upper"}, exitUsage, nil, []string{"--class", "permanent"}},
 		"an age that is no duration":      {[]string{"deadletter", "stats", "--older-than", "old"}, exitUsage, nil, []string{"--older-than", "old"}},
 		"ages that cross":                 {[]string{"deadletter", "list", "--older-than", "2h", "--newer-than", "1h"}, exitUsage, nil, []string{"--newer-than"}},
 		"an id that no letter has":        {[]string{"deadletter", "list", "--id", "0"}, exitUsage, nil, []string{"--id must be above zero"}},
