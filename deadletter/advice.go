@@ -15,7 +15,7 @@ func Advice(code string) string {
 func ofEvent(code string) string {
 	switch code {
 	case "NOT_JSON":
-		return "The event is no valid JSON: correct the publisher; replay with --edit or discard it."
+		return "The event is no valid JSON, and a patch cannot mend it: correct the publisher, let it publish the event again, then discard this one."
 	case "BAD_CLOUDEVENT":
 		return "The event breaks the CloudEvents specification: correct the publisher, or the attribute with replay --edit."
 	case "KEY_MISSING":
@@ -38,6 +38,10 @@ func ofEvent(code string) string {
 		return "Two instances wrote the record at once and the newer event is gone: compare the record with its source, then replay or discard."
 	case "INTERNAL":
 		return "A fault of Penstock itself: report it with the message; replay when it is repaired."
+	case "EDIT_REFUSED":
+		return "The patch of the replay does not fit this payload, or changes its External ID: replay it with another patch or without one."
+	case "REPLAY_TOO_LARGE":
+		return "The event and the headers of a replay exceed max_payload of NATS: raise that and replay, or publish the event anew."
 	case "REFUSED":
 		return "The call was not made, because Penstock was stopping or holding calls back: replay."
 	}

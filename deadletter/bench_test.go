@@ -194,11 +194,37 @@ func BenchmarkMillion(b *testing.B) {
 			return err
 		})
 	})
-	b.Run("discard a step", func(b *testing.B) { discards(b, s) })
+	b.Run("plan 1000", func(b *testing.B) { plans(b, s, 1000) })
+	b.Run("discard one", func(b *testing.B) { discards(b, s, 1) })
+	b.Run("discard a step", func(b *testing.B) { discards(b, s, discardStep) })
 }
 
-// discards gives up as many letters at a time as one statement takes.
-func discards(b *testing.B, s *Store) {
+// plans freezes so many letters at a time for a replay.
+func plans(b *testing.B, s *Store, letters int) {
+	ids := deadOnes(b, s)
+	measured(b, func(ctx context.Context) error {
+		run, err := s.Plan(ctx, Filter{IDs: ids[:letters]}, "ann")
+		if err == nil && run.Planned != int64(letters) {
+			b.Fatalf("the plan holds %d letters", run.Planned)
+		}
+		return err
+	})
+}
+
+// discards gives up so many letters at a time.
+func discards(b *testing.B, s *Store, letters int) {
+	ids := deadOnes(b, s)
+	measured(b, func(ctx context.Context) error {
+		some := ids[:letters]
+		ids = ids[letters:]
+		_, err := s.Discard(ctx, Filter{IDs: some}, "ann", "benchmark")
+		return err
+	})
+}
+
+// deadOnes are the ids of all letters that are dead.
+func deadOnes(b *testing.B, s *Store) []int64 {
+	b.Helper()
 	rows, err := s.pool.Query(b.Context(), "select id from penstock.dead_letters where state = 'dead'")
 	if err != nil {
 		b.Fatal(err)
@@ -207,10 +233,5 @@ func discards(b *testing.B, s *Store) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	measured(b, func(ctx context.Context) error {
-		step := ids[:discardStep]
-		ids = ids[discardStep:]
-		_, err := s.Discard(ctx, Filter{IDs: step}, "ann", "benchmark")
-		return err
-	})
+	return ids
 }

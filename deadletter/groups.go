@@ -123,6 +123,9 @@ const (
 // found only of those in the trend, and no letter's page is read.
 func (f Filter) covered(trend bool) string {
 	kinds, _ := Filter{Group: f.Group, Mapping: f.Mapping, Object: f.Object, Code: f.Code, Class: f.Class, States: f.States}.where()
+	if len(f.States) > 1 {
+		f.States = nil // of many letters it is dearer to compare states one by one than to drop kinds at the end
+	}
 	where, _ := Filter{
 		Group: f.Group, States: f.States, Since: f.Since, Until: f.Until, MinReplays: f.MinReplays, MaxReplays: f.MaxReplays,
 	}.where()

@@ -2,8 +2,11 @@ package deadletter
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +148,34 @@ func TestConditionsThatNoLetterCanMeetAreMistakes(t *testing.T) {
 	for _, f := range []Filter{{}, {IDs: []int64{}}, {States: States()}, {Since: noon, Until: noon.Add(1)}, {MinReplays: &one, MaxReplays: &one}} {
 		if err := f.Check(); err != nil {
 			t.Errorf("%+v: %v", f, err)
+		}
+	}
+}
+
+// TestMistakesShowNothingOfTheValue gives every condition a value that it cannot have: answers and logs must not repeat it.
+func TestMistakesShowNothingOfTheValue(t *testing.T) {
+	t.Parallel()
+	const secret = "jo-doe-4711"
+	for _, name := range []string{"ids", "class", "state", "since", "until", "replays_min", "replays_max", "replay"} {
+		for _, text := range []string{
+			`{"` + name + `":"` + secret + `"}`, `{"` + name + `":["` + secret + `"]}`, `{"` + name + `":{"` + secret + `":1}}`,
+		} {
+			var f Filter
+			err := json.Unmarshal([]byte(text), &f)
+			if bad, ok := errors.AsType[*SelectionError](err); !ok || bad.Field != name || strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		_, err := ParseSelection(url.Values{name: {secret}}, noon)
+		if bad, ok := errors.AsType[*SelectionError](err); !ok || bad.Field != name || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s as a parameter: %v", name, err)
+		}
+	}
+	for _, name := range []string{"group", "mapping", "object", "code", "key"} {
+		var f Filter
+		err := json.Unmarshal([]byte(`{"`+name+`":["`+secret+`"]}`), &f)
+		if bad, ok := errors.AsType[*SelectionError](err); !ok || bad.Field != name || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s as a list: %v", name, err)
 		}
 	}
 }

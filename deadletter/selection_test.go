@@ -190,7 +190,7 @@ func mistakes(err error) []*SelectionError {
 		return []*SelectionError{one}
 	}
 	var all []*SelectionError
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range joined.Unwrap() {
 			all = append(all, mistakes(err)...)
 		}

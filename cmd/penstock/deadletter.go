@@ -235,8 +235,11 @@ func printLetter(out io.Writer, l *deadletter.Letter) error {
 	}
 	fmt.Fprintf(facts, "failed\t%d times, from %s to %s; replayed %d times\n", l.Attempts,
 		l.FirstFailedAt.Format(time.DateTime), l.LastFailedAt.Format(time.DateTime), l.Replays)
+	if advice := deadletter.Advice(l.Code); advice != "" {
+		fmt.Fprintf(facts, "advice\t%s\n", advice)
+	}
 	if l.DiscardedBy != "" {
-		fmt.Fprintf(facts, "discarded\tby %s: %s\n", l.DiscardedBy, l.DiscardReason)
+		fmt.Fprintf(facts, "discarded\tby %s: %s\n", plain(l.DiscardedBy), plain(l.DiscardReason))
 	}
 	fmt.Fprintln(facts, "\nTIME\tCLASS\tCODE\tREQUEST\tMESSAGE")
 	for _, a := range l.Log {
@@ -252,6 +255,9 @@ func printLetter(out io.Writer, l *deadletter.Letter) error {
 		}
 	}
 	fmt.Fprintf(out, "\npayload (%d bytes)\n%s\n", len(l.Payload), printable(l.Payload))
+	if l.Edited != nil {
+		fmt.Fprintf(out, "\npayload as its last replay sent it (%d bytes)\n%s\n", len(l.Edited), printable(l.Edited))
+	}
 	if l.Record != nil {
 		fmt.Fprintf(out, "\nrecord as it was sent\n%s\n", printable(l.Record))
 	}
