@@ -17,9 +17,9 @@ func returning(seq uint64, at time.Time, c *mapping.Change) *event {
 	return ev
 }
 
-func accountsOf(make func(uint64, time.Time, *mapping.Change) *event, prefix string, n int, at time.Time) (events []*event) {
+func accountsOf(with func(uint64, time.Time, *mapping.Change) *event, prefix string, n int, at time.Time) (events []*event) {
 	for i := range n {
-		events = append(events, make(uint64(i+1), at, change("Account", fmt.Sprintf("%s%d", prefix, i), mapping.Upsert)))
+		events = append(events, with(uint64(i+1), at, change("Account", fmt.Sprintf("%s%d", prefix, i), mapping.Upsert)))
 	}
 	return events
 }
@@ -156,13 +156,13 @@ func TestReplayedLettersLeaveOncePerKey(t *testing.T) {
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
 			case 0, 1:
 				pushed++
-				make := queued
+				with := queued
 				if rapid.Bool().Draw(t, "replay") {
-					make = returning
+					with = returning
 				}
 				key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key")
 				op := rapid.SampledFrom([]mapping.Op{mapping.Upsert, mapping.Delete}).Draw(t, "op")
-				l.push([]*event{make(uint64(rapid.IntRange(1, 100).Draw(t, "seq")), now, change("Account", key, op))})
+				l.push([]*event{with(uint64(rapid.IntRange(1, 100).Draw(t, "seq")), now, change("Account", key, op))})
 			case 2:
 				take()
 			case 3:

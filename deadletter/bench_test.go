@@ -55,8 +55,8 @@ func letters(b *testing.B) *Store {
 			b.Fatal(err)
 		}
 	}
-	do(`insert into penstock.replays (id, state, created_by, started_by, started_at, finished_at, selection) overriding system value
-		select n, 'done', 'ann', 'ann', now(), now(), '{}' from generate_series(1, 1 + $1::int / 5000) n`, million)
+	do(`insert into penstock.replays (state, created_by, started_by, started_at, finished_at, selection)
+		select 'done', 'ann', 'ann', now(), now(), '{}' from generate_series(1, 1 + $1::int / 5000)`, million)
 	for first := 1; first <= million; first += batch {
 		do(letterSQL, first, first+batch-1)
 		if err := s.Tidy(b.Context()); err != nil {

@@ -97,8 +97,8 @@ func TestOneMessageOfALetterHasAnEffect(t *testing.T) {
 	if err != nil || len(departures) != n {
 		t.Fatalf("%d letters depart, %v", len(departures), err)
 	}
-	message := func(id int64, copy uint64) Arrival {
-		return Arrival{Letter: id, Replay: run.ID, Epoch: 7, Sequence: uint64(id)*10 + copy}
+	message := func(id int64, nth uint64) Arrival {
+		return Arrival{Letter: id, Replay: run.ID, Epoch: 7, Sequence: uint64(id)*10 + nth}
 	}
 	var mu sync.Mutex
 	current := map[int64][]uint64{}
@@ -121,12 +121,12 @@ func TestOneMessageOfALetterHasAnEffect(t *testing.T) {
 				}
 			}
 		})
-		for copy := range uint64(2) {
+		for nth := range uint64(2) {
 			workers.Go(func() {
 				for some := range slices.Chunk(shuffled(), 40) {
 					var arrivals []Arrival
 					for _, id := range some {
-						arrivals = append(arrivals, message(id, copy+1))
+						arrivals = append(arrivals, message(id, nth+1))
 					}
 					known, err := s.Arrived(t.Context(), arrivals)
 					if err != nil || len(known) != len(arrivals) {

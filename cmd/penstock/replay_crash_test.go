@@ -31,10 +31,10 @@ type mortal struct {
 // TestAReplaySurvivesWhateverDies kills what a replay stands on in its middle: it ends all the same, and each letter has exactly
 // one outcome.
 func TestAReplaySurvivesWhateverDies(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("killing processes takes a minute")
 	}
-	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "penstock")
 	if out, err := exec.Command("go", "build", "-race", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
