@@ -110,7 +110,7 @@ func (e *event) prepare(maxBytes int) error {
 func (e *event) version() ledger.Version {
 	v := ledger.Version{Epoch: e.ref.Epoch, Sequence: int64(e.ref.Sequence)}
 	if e.after != (deadletter.Position{}) {
-		v = ledger.Version{Epoch: e.after.Epoch, Sequence: e.after.Sequence, Beside: int64(e.ref.Sequence)}
+		v = ledger.Version{Epoch: e.after.Epoch, Sequence: e.after.Sequence, Beside: e.says.Time.UnixNano()}
 	}
 	if e.change.Versioned {
 		v.Number = e.change.Version

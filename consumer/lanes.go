@@ -91,6 +91,7 @@ type lanes struct {
 	waiting int                // events in queues that are not in a batch
 	hurry   bool               // no lingering: the service is stopping
 	apart   bool               // only what may end the process leaves now
+	pushy   bool               // the last batch was a replay's that would not wait any longer
 	replays int                // batches of replays that are on their way
 	most    int                // and how many may be at a time
 }
@@ -156,9 +157,11 @@ func (l *lanes) take(now time.Time, t ticket) (*batch, time.Duration) {
 		}
 	}
 	switch {
-	case replay != nil && (live == nil || now.Sub(replay.oldest()) > replayPatience):
+	case replay != nil && (live == nil || !l.pushy && now.Sub(replay.oldest()) > replayPatience):
+		l.pushy = live != nil // a backlog of letters is always old: it has every second turn at most
 		return l.fill(replay, now, t.probe-1), 0
 	case live != nil:
+		l.pushy = false
 		return l.fill(live, now, t.probe-1), 0
 	}
 	return nil, sleep

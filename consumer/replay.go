@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"penstock/consumer/mapping"
@@ -38,14 +39,15 @@ func (c *Consumer) newReplay(live *route) *route {
 	return replay
 }
 
-// bindReplays connects every mapping to its durable on the replay stream.
-func (c *Consumer) bindReplays(ctx context.Context) error {
+// bindReplays connects every mapping to its durable on the replay stream. If that cannot be, for want of the right to make a
+// stream for example, events flow all the same; it is tried again with each request.
+func (c *Consumer) bindReplays(ctx context.Context) {
 	for _, r := range c.replays {
-		if err := c.bind(ctx, r); err != nil {
-			return err
+		if err := c.bind(ctx, r); err != nil && ctx.Err() == nil {
+			c.log.Error().Err(err).Str("mapping", r.Name).Msg("nothing can be replayed until the replay stream can be used; events flow")
+			return
 		}
 	}
-	return nil
 }
 
 // streamOf finds the stream of a route. The replay stream is ours, and made if it is missing: with as many copies as the
@@ -104,12 +106,18 @@ func (c *Consumer) identify(ctx context.Context, r *route, events []*event) []*e
 		a, _ := ev.arrival()
 		letter := letters[a]
 		switch {
-		case letter == nil, letter.Mapping != r.Name, !bytes.Equal(letter.Body(), ev.msg.Data):
+		case letter == nil, letter.Mapping != r.Name:
 			if c.place(ctx, ev) {
 				known = append(known, ev)
 			}
 		case !letter.Current:
-			c.drop(ev)
+			c.drop(ev) // whatever it says: a run before may have sent it edited
+		case letter.Sealed != nil:
+			c.letGo(ctx, letter.Sealed, []*event{ev})
+		case !bytes.Equal(letter.Body(), ev.msg.Data):
+			if c.place(ctx, ev) {
+				known = append(known, ev)
+			}
 		default:
 			ev.become(a, letter)
 			known = append(known, ev)
@@ -118,11 +126,21 @@ func (c *Consumer) identify(ctx context.Context, r *route, events []*event) []*e
 	return known
 }
 
-// arrival reads the headers of a letter.
-func (e *event) arrival() (deadletter.Arrival, bool) {
-	letter, err := strconv.ParseInt(e.msg.Header.Get(HeaderDeadLetter), 10, 64)
-	replay, err2 := strconv.ParseInt(e.msg.Header.Get(HeaderReplay), 10, 64)
-	return deadletter.Arrival{Letter: letter, Replay: replay, Epoch: e.epoch, Sequence: e.seq}, err == nil && err2 == nil
+// arrival reads the message id of a letter. What has only its headers was published by somebody else.
+func (e *event) arrival() (a deadletter.Arrival, ok bool) {
+	a.Epoch, a.Sequence = e.epoch, e.seq
+	var sends int
+	id := e.msg.Header.Get(nats.MsgIdHdr)
+	n, err := fmt.Sscanf(id, letterID, &a.Replay, &a.Letter, &sends)
+	return a, err == nil && n == 3 && id == LetterID(a.Replay, a.Letter, sends)
+}
+
+const letterID = "penstock-%d-%d-%d"
+
+// LetterID is the id of a letter's message in a replay: the same for each copy that is sent because nobody knows whether the one
+// before was stored.
+func LetterID(replay, letter int64, sends int) string {
+	return fmt.Sprintf(letterID, replay, letter, sends)
 }
 
 // become makes the event the one that died.
@@ -190,17 +208,22 @@ func (c *Consumer) position(ctx context.Context, at time.Time) (deadletter.Posit
 	if !info.State.LastTime.After(at) {
 		return position, nil
 	}
-	// The server knows where a consumer would begin that starts at a time; this one reads nothing and is gone at once.
-	begin := at.Add(1)
-	cons, err := js.CreateConsumer(ctx, c.cfg.Stream, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &begin, AckPolicy: jetstream.AckNonePolicy,
-		InactiveThreshold: time.Second, MemoryStorage: true,
-	})
-	if err != nil {
-		return deadletter.Position{}, fmt.Errorf("where stream %s stood: %w", c.cfg.Stream, err)
+	// Sequences and times grow together: the first message that is younger is found in a few steps. What the stream has dropped
+	// since counts as older, for nothing tells its time any more.
+	low, high := info.State.FirstSeq, info.State.LastSeq // high is younger
+	for low < high {
+		middle := low + (high-low)/2
+		msg, err := stream.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(">")) // the first one from there
+		if err != nil {
+			return deadletter.Position{}, fmt.Errorf("where stream %s stood: %w", c.cfg.Stream, err)
+		}
+		if msg.Time.After(at) {
+			high = middle
+		} else {
+			low = msg.Sequence + 1
+		}
 	}
-	position.Sequence = int64(cons.CachedInfo().Delivered.Stream)
-	_ = js.DeleteConsumer(ctx, c.cfg.Stream, cons.CachedInfo().Name) // else it ends by itself
+	position.Sequence = int64(high) - 1
 	return position, nil
 }
 

@@ -108,7 +108,10 @@ func (sh *share) grantable() int {
 			continue
 		}
 		promised += max(0, s.reserve-other.used)
-		if other.waiting && (other.used < sh.used || sh.replay) {
+		if other.waiting && sh.replay {
+			return max(0, 1-sh.used) // it gives way, and is not forgotten
+		}
+		if other.waiting && other.used < sh.used {
 			return own
 		}
 	}

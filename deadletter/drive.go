@@ -11,11 +11,9 @@ import (
 // of their letters still have no outcome.
 func (s *Store) Drivable(ctx context.Context) ([]int64, error) {
 	return collect(ctx, s, "drivable", pgx.RowTo[int64], `
-		select id from penstock.replays where state in ('starting', 'running', 'paused')
-		union
-		select distinct replay_id from penstock.dead_letters where state = 'replaying'
-		union
-		select distinct replay_id from penstock.dead_letters where state = 'queued'
+		select id from penstock.replays r where state in ('starting', 'running', 'paused') or state in ('done', 'cancelled') and (
+			exists (select 1 from penstock.dead_letters where replay_id = r.id and state = 'replaying') or
+			exists (select 1 from penstock.dead_letters where replay_id = r.id and state = 'queued'))
 		order by 1`)
 }
 
@@ -54,12 +52,12 @@ func (s *Store) Depart(ctx context.Context, id int64, driver string, mappings []
 		with run as (
 			select id from penstock.replays where id = $1 and driver = $2 and state = 'running'
 		), again as materialized (
-			select l.id, l.replay_sends from run join penstock.dead_letters l on l.replay_id = run.id
-			where l.state = 'queued' and l.replay_sends > 0 and l.mapping = any($3)
+			select l.id, l.replay_sends from penstock.dead_letters l
+			where l.replay_id = $1 and exists (select 1 from run) and l.state = 'queued' and l.replay_sends > 0 and l.mapping = any($3)
 			order by l.replay_place limit $5
 		), fresh as materialized (
-			select l.id, l.replay_sends from run join penstock.dead_letters l on l.replay_id = run.id
-			where l.state = 'queued' and l.replay_sends = 0 and l.mapping = any($3)
+			select l.id, l.replay_sends from penstock.dead_letters l
+			where l.replay_id = $1 and exists (select 1 from run) and l.state = 'queued' and l.replay_sends = 0 and l.mapping = any($3)
 			order by l.replay_place limit $4
 		), chosen as materialized (
 			select * from again union all select * from fresh
@@ -155,11 +153,24 @@ func (s *Store) Lost(ctx context.Context, messages []Arrival) (int, error) {
 			join penstock.dead_letters l on l.id = a.letter
 			where l.replay_id = a.run and l.state = 'replaying' and (l.replay_epoch, l.replay_seq) = (a.epoch, a.seq)
 			order by `+lockOrder+` for update of l
+		), moved as (
+			update penstock.dead_letters l set replay_sends = l.replay_sends + 1, replay_epoch = null, replay_seq = null, state = case
+				when not locked.over then 'queued' when l.replays >= $5 then 'parked' else 'dead' end
+			from locked where l.id = locked.id returning l.id, l.replay_id, l.state
+		), counted as (
+			update penstock.replays r set cancelled = r.cancelled + c.n
+			from (select replay_id, count(*) as n from moved where state <> 'queued' group by replay_id) c where r.id = c.replay_id
 		)
-		update penstock.dead_letters l set replay_sends = l.replay_sends + 1, replay_epoch = null, replay_seq = null, state = case
-			when not locked.over then 'queued' when l.replays >= $5 then 'parked' else 'dead' end
-		from locked where l.id = locked.id returning l.id`, append(arrivalColumns(messages), s.maxReplays)...)
+		select id from moved`, append(arrivalColumns(messages), s.maxReplays)...)
 	return len(lost), err
+}
+
+// Strangers lists letters of a run that wait for mappings that there are no more: nobody takes them. Those that were not
+// published have no message.
+func (s *Store) Strangers(ctx context.Context, run int64, mappings []string, limit int) ([]Arrival, error) {
+	return collect(ctx, s, "strangers", pgx.RowToStructByPos[Arrival], `
+		select id, replay_id, coalesce(replay_epoch, 0), coalesce(replay_seq, 0) from penstock.dead_letters
+		where replay_id = $1 and state in ('queued', 'replaying') and not mapping = any($2) order by id limit $3`, run, mappings, limit)
 }
 
 // Load is what a run has before it.

@@ -21,7 +21,7 @@ type Ref struct {
 // String names the event for logs and errors: stream/sequence/mapping.
 func (r Ref) String() string { return fmt.Sprintf("%s/%d/%s", r.Stream, r.Sequence, r.Mapping) }
 
-// lockOrder is the order of Ref.compare in SQL. Statements that lock letters and a replay lock the letters first.
+// lockOrder is the order of Ref.compare in SQL. Statements that lock letters and a replay that has letters on their way lock the letters first.
 const lockOrder = `l.stream collate "C", l.stream_epoch, l.stream_seq, l.mapping collate "C"`
 
 // compare orders refs. All statements lock rows in this order, so two of them cannot wait for each other in a circle.
@@ -115,4 +115,8 @@ type Letter struct {
 	// and the white space.
 	Record []byte
 	Log    []Attempt // The first attempt and the newest 50, oldest first.
+
+	// Sealed says why the contents are missing: their key is. Only those that give letters of a run set it, since one letter
+	// must not stop the others.
+	Sealed *SealedError
 }

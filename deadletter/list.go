@@ -70,6 +70,8 @@ func scanSummary(row pgx.CollectableRow) (Summary, error) {
 }
 
 // scanLetter reads a row of letterColumns and opens what is sealed.
+//
+// Of one that cannot be opened it gives the summary beside the error.
 func (s *Store) scanLetter(row pgx.CollectableRow) (*Letter, error) {
 	stored, err := pgx.RowToStructByName[struct {
 		Summary
@@ -91,7 +93,7 @@ func (s *Store) scanLetter(row pgx.CollectableRow) (*Letter, error) {
 		bytes  *[]byte
 	}{{"headers", &stored.Headers}, {"payload", &stored.Payload}, {"edited", &stored.Edited}, {"record_raw", &stored.Record}} {
 		if *value.bytes, err = s.open(stored.Ref, value.column, *value.bytes); err != nil {
-			return nil, err
+			return &Letter{Summary: stored.Summary}, err
 		}
 	}
 	headers, err := decodeHeaders(stored.Headers)

@@ -111,9 +111,11 @@ func (s *Store) Plan(ctx context.Context, f Filter, by string) (*Run, error) {
 		// A version that is not the sequence is that of the mapping's expression.
 		tag, err := tx.Exec(bounded, `
 			insert into penstock.replay_letters (replay_id, place, letter_id)
-			select @run, row_number() over (order by number, stream_epoch, stream_seq, id), id from (
+			select @run, row_number() over (order by number, epoch, sequence, beside, stream_epoch, stream_seq, id), id from (
 				select id, stream_epoch, stream_seq,
-					case when version <> stream_seq::text and version ~ '^-?[0-9]{1,18}$' then version::bigint else 0 end as number
+					case when version <> stream_seq::text and version ~ '^-?[0-9]{1,19}$' then version::numeric else 0 end as number,
+					case when after_epoch > 0 then after_epoch else stream_epoch end as epoch,
+					case when after_epoch > 0 then after_seq else stream_seq end as sequence, after_epoch > 0 as beside
 				from penstock.dead_letters where `+where+` and state in ('dead', 'parked')
 			) as chosen`, args)
 		if err != nil {

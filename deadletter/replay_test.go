@@ -404,3 +404,24 @@ func TestTheDatabaseKnowsTheMovesOfARun(t *testing.T) {
 		t.Error("the database takes a state that there is not")
 	}
 }
+
+// TestALetterThatCannotBeOpenedStopsNoOther: its key is not configured any more.
+func TestALetterThatCannotBeOpenedStopsNoOther(t *testing.T) {
+	t.Parallel()
+	dsn := migrated(t, devtest.Database(t))
+	sealed := open(t, dsn, Options{Keys: []Key{{ID: "k1", Secret: make([]byte, KeySize)}}})
+	record(t, sealed, buried(failure(1, 1)))
+	s := open(t, dsn, Options{})
+	record(t, s, buried(failure(2, 1)), buried(failure(3, 1)))
+	run := started(t, s, Filter{}, StartOptions{})
+	departures, err := s.Depart(t.Context(), run.ID, driver, []string{"accounts"}, 10)
+	if err != nil || len(departures) != 3 || departures[0].Sealed == nil || departures[1].Sealed != nil || len(departures[2].Payload) == 0 {
+		t.Fatalf("%d letters depart, %v", len(departures), err)
+	}
+	if err := s.Refuse(t.Context(), run.ID, departures[0].ID, Attempt{Class: "permanent", Code: "SEALED"}); err != nil {
+		t.Fatal(err)
+	}
+	if l := s.runOf(t, run.ID); l.Dead != 1 {
+		t.Errorf("the run counts %+v", *l)
+	}
+}

@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -97,9 +98,16 @@ func arrivalColumns(arrivals []Arrival) []any {
 	}
 }
 
-// contents reads whole letters by id.
+// contents reads whole letters by id. Those that cannot be opened say so themselves.
 func (s *Store) contents(ctx context.Context, op string, ids []int64) (map[int64]*Letter, error) {
-	letters, err := collect(ctx, s, op, s.scanLetter, "select "+letterColumns+" from penstock.dead_letters where id = any($1)", ids)
+	scan := func(row pgx.CollectableRow) (*Letter, error) {
+		letter, err := s.scanLetter(row)
+		if sealed, ok := errors.AsType[*SealedError](err); ok {
+			letter.Sealed, err = sealed, nil
+		}
+		return letter, err
+	}
+	letters, err := collect(ctx, s, op, scan, "select "+letterColumns+" from penstock.dead_letters where id = any($1)", ids)
 	if err != nil {
 		return nil, err
 	}

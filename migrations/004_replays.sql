@@ -226,7 +226,7 @@ create trigger audit_stays before update or delete or truncate on penstock.audit
     for each statement execute function penstock.audit_append_only();
 
 -- Where a version of the ledger is that of an event which came by the replay subject: after the event of the source with that
--- sequence, in the order in which they came. 0 for the events of the source.
+-- sequence, at the time when they came, in Unix nanoseconds. 0 for the events of the source.
 alter table penstock.ledger
     add column base_beside    bigint not null default 0,
     add column deleted_beside bigint not null default 0,
@@ -239,6 +239,9 @@ alter table penstock.ledger
 
 ---- create above / drop below ----
 
+-- What the version before cannot hold or move.
+delete from penstock.ledger where base_sequence = 0 and base_beside > 0 or deleted_sequence = 0 and deleted_beside > 0;
+update penstock.dead_letters set state = 'dead' where state in ('queued', 'replaying');
 alter table penstock.ledger
     drop constraint ledger_base_whole, drop constraint ledger_deleted_whole,
     drop column base_beside, drop column deleted_beside,

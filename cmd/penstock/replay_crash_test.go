@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"penstock/deadletter"
 	"penstock/internal/devstack"
@@ -39,14 +41,28 @@ func TestAReplaySurvivesWhateverDies(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-race", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	for name, kill := range map[string]func(*mortal){
-		"the instance that drives it, twice": func(m *mortal) {
+	for name, test := range map[string]struct {
+		source string // settings more
+		kill   func(*mortal)
+		once   bool // no record is written twice, not even with the same values
+	}{
+		"the instance that drives it, twice": {kill: func(m *mortal) {
 			for range 2 {
-				m.killDriver()
+				p := m.driver()
+				p.kill()
+				delete(m.instances, p.cmd.Process.Pid)
 				m.progress(40)
 			}
-		},
-		"Postgres": func(m *mortal) {
+		}},
+		"the instance that drives it, until another one does": {kill: func(m *mortal) {
+			p := m.driver()
+			m.signal(p, syscall.SIGSTOP) // nothing tells it that its term is over
+			delete(m.instances, p.cmd.Process.Pid)
+			m.driver()
+			m.progress(40)
+			m.signal(p, syscall.SIGCONT)
+		}},
+		"Postgres": {kill: func(m *mortal) {
 			if err := m.postgres.Kill(); err != nil {
 				m.t.Fatal(err)
 			}
@@ -54,46 +70,44 @@ func TestAReplaySurvivesWhateverDies(t *testing.T) {
 			if err := m.postgres.Restart(m.t.Context()); err != nil {
 				m.t.Fatal(err)
 			}
-		},
-		"NATS": func(m *mortal) {
+		}},
+		"NATS": {once: true, kill: func(m *mortal) {
 			m.nats.Shutdown()
 			time.Sleep(1500 * time.Millisecond)
 			if err := m.nats.Restart(); err != nil {
 				m.t.Fatal(err)
 			}
-		},
-		"all messages of the replay stream": func(m *mortal) {
-			stream, err := m.js.Stream(m.t.Context(), "PENSTOCK_REPLAY")
-			if err == nil {
-				err = stream.Purge(m.t.Context())
-			}
-			if err != nil {
-				m.t.Fatal(err)
-			}
-		},
-		"the replay stream": func(m *mortal) {
-			if err := m.js.DeleteStream(m.t.Context(), "PENSTOCK_REPLAY"); err != nil {
-				m.t.Fatal(err)
-			}
-		},
+		}},
+		"all messages of the replay stream": {once: true, source: fewHeld, kill: func(m *mortal) {
+			m.lose(func(stream jetstream.Stream) error { return stream.Purge(m.t.Context()) })
+		}},
+		"the replay stream": {once: true, source: fewHeld, kill: func(m *mortal) {
+			m.lose(func(jetstream.Stream) error { return m.js.DeleteStream(m.t.Context(), "PENSTOCK_REPLAY") })
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMortal(t, bin)
+			m := newMortal(t, bin, test.source)
 			m.progress(60)
-			kill(m)
-			m.ends()
+			if m.run.State.Over() {
+				t.Fatal("the run is over before anything dies: the test proves less than it says")
+			}
+			test.kill(m)
+			m.ends(test.once)
 		})
 	}
 }
 
 const (
-	mortalLetters  = 400
+	mortalLetters  = 560
 	mortalHopeless = 40
+
+	// Of a replay an instance holds fewer messages than leave at a time: the others are on the stream only.
+	fewHeld = ", max_in_flight: 200"
 )
 
 // newMortal makes letters, mends their cause, lets half of their records change, and starts a replay.
-func newMortal(t *testing.T, bin string) *mortal {
+func newMortal(t *testing.T, bin, source string) *mortal {
 	t.Helper()
 	postgres := devtest.Postgres(t)
 	dsn, err := postgres.NewDatabase(t.Context())
@@ -102,7 +116,7 @@ func newMortal(t *testing.T, bin string) *mortal {
 	}
 	m := &mortal{site: newSiteOn(t, sfsim.Config{}, dsn), postgres: postgres, instances: map[int]*process{}}
 	// What a killed instance held comes back soon.
-	keys := strings.NewReplacer("{stream: CHANGES}", "{stream: CHANGES, ack_wait: 5s}", "salesforce:\n", "salesforce:\n  timeout: 5s\n").Replace(m.keys())
+	keys := strings.NewReplacer("{stream: CHANGES}", "{stream: CHANGES, ack_wait: 5s"+source+"}", "salesforce:\n", "salesforce:\n  timeout: 5s\n").Replace(m.keys())
 	mappings := strings.Replace(workload.Mappings, "object: Account\n", "object: Account\n    tripwire: {share: 1}\n", 1) // letters are wanted
 	cfg := m.file("penstock.yaml", keys+"http: {addr: \"127.0.0.1:0\"}\n"+mappings)
 	for range 3 {
@@ -174,8 +188,8 @@ func (m *mortal) progress(n int64) {
 	})
 }
 
-// killDriver kills the process that drives the run.
-func (m *mortal) killDriver() {
+// driver waits until one of the instances drives the run.
+func (m *mortal) driver() *process {
 	m.t.Helper()
 	var pid int
 	eventually(m.t, time.Minute, "a living instance drives the run", func() bool {
@@ -186,12 +200,47 @@ func (m *mortal) killDriver() {
 		pid, _ = strconv.Atoi(run.Driver[strings.LastIndex(run.Driver, "-")+1:])
 		return m.instances[pid] != nil
 	})
-	m.instances[pid].kill()
-	delete(m.instances, pid)
+	return m.instances[pid]
+}
+
+func (m *mortal) signal(p *process, sig syscall.Signal) {
+	m.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// lose lets messages pile up on the replay stream, and takes them away.
+func (m *mortal) lose(how func(jetstream.Stream) error) {
+	m.t.Helper()
+	slow, err := m.sim.AddTrouble(sfsim.Trouble{Kind: sfsim.Wait, Delay: 2 * time.Second, Operations: []sfsim.Operation{sfsim.OpUpsert}})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	eventually(m.t, time.Minute, "messages that nobody holds are on the replay stream", func() bool {
+		durable, err := m.js.Consumer(m.t.Context(), "PENSTOCK_REPLAY", "penstock-accounts")
+		return err == nil && durable.CachedInfo().NumPending >= 40
+	})
+	stream, err := m.js.Stream(m.t.Context(), "PENSTOCK_REPLAY")
+	if err == nil {
+		err = how(stream)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.sim.RemoveTrouble(slow)
+	eventually(m.t, time.Minute, "the loss is noticed", func() bool {
+		for _, p := range m.instances {
+			if p.logged("the replay stream has lost messages; their letters are sent again") != nil {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // ends waits for the end of the run and looks at everything it has done.
-func (m *mortal) ends() {
+func (m *mortal) ends(once bool) {
 	m.t.Helper()
 	eventually(m.t, 3*time.Minute, "the run is done", func() bool {
 		run, err := m.store.Run(m.t.Context(), m.run.ID)
@@ -213,19 +262,19 @@ func (m *mortal) ends() {
 		s[deadletter.Queued]+s[deadletter.Replaying]+s[deadletter.Retrying] != 0 {
 		m.t.Errorf("the letters are %v", s)
 	}
-	letters, err := m.store.List(m.t.Context(), deadletter.Filter{Replay: r.ID}, deadletter.Page{Limit: 1000})
+	letters, err := m.store.List(m.t.Context(), deadletter.Filter{}, deadletter.Page{Limit: 1000}) // all there are
 	if err != nil || len(letters) != mortalLetters+mortalHopeless {
-		m.t.Fatalf("the run has %d letters, %v", len(letters), err)
+		m.t.Fatalf("there are %d letters, %v", len(letters), err)
 	}
 	for _, l := range letters {
-		if l.Stream != "CHANGES" {
+		if l.Stream != "CHANGES" { // what fails again is no second letter
 			m.t.Errorf("letter %d is of stream %s", l.ID, l.Stream)
 		}
 		if dead := l.State == deadletter.Dead; dead && (l.Attempts != 2 || l.Replays != 1) || !dead && (l.Attempts != 1 || l.Replays != 0) {
 			m.t.Errorf("letter %d is %s after %d attempts and %d replays", l.ID, l.State, l.Attempts, l.Replays)
 		}
 	}
-	m.unharmed()
+	m.unharmed(once)
 	eventually(m.t, 30*time.Second, "nothing is left on the replay stream", func() bool {
 		stream, err := m.js.Stream(m.t.Context(), "PENSTOCK_REPLAY")
 		return err == nil && stream.CachedInfo().State.Msgs == 0
@@ -233,7 +282,7 @@ func (m *mortal) ends() {
 }
 
 // unharmed says that the org holds what the newest events say, and never went back from it.
-func (m *mortal) unharmed() {
+func (m *mortal) unharmed(once bool) {
 	m.t.Helper()
 	for i := range mortalLetters {
 		want := "old"
@@ -245,13 +294,21 @@ func (m *mortal) unharmed() {
 			m.t.Errorf("V-%d holds %v of %v, want %s of Energy", i, record["Name"], record["Industry"], want)
 		}
 	}
-	newest := map[string]bool{}
+	newest, old := map[string]bool{}, map[string]int{}
 	for _, c := range m.sim.Commits() {
 		var sent struct{ Name string }
 		_ = json.Unmarshal(c.Fields, &sent) // not every change sets a name
 		newest[c.Key] = newest[c.Key] || sent.Name == "new"
 		if newest[c.Key] && sent.Name == "old" {
 			m.t.Errorf("%s went back to its old name", c.Key)
+		}
+		if sent.Name == "old" {
+			old[c.Key]++
+		}
+	}
+	for key, n := range old {
+		if once && n > 1 {
+			m.t.Errorf("%s was written %d times", key, n)
 		}
 	}
 }

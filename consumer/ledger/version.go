@@ -18,7 +18,7 @@ type Version struct {
 	Number   int64
 	Epoch    int64 // creation time of the source, Unix nanoseconds
 	Sequence int64 // in the source, from 1; 0 if nothing had come there yet
-	Beside   int64 // sequence in the stream of the other way, from 1; 0 of an event of the source
+	Beside   int64 // when the other way's stream stored it, Unix nanoseconds; 0 of an event of the source
 }
 
 // IsZero says whether the version is none.

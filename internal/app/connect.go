@@ -38,8 +38,9 @@ func (a *App) openDatabase(ctx context.Context) (*pgxpool.Pool, error) {
 }
 
 const (
-	pingTimeout = 5 * time.Second
-	minConns    = 4 // settling, looking up and scraping at the same time, whatever the URL says
+	pingTimeout    = 5 * time.Second
+	publishTimeout = 15 * time.Second
+	minConns       = 4 // settling, looking up and scraping at the same time, whatever the URL says
 )
 
 // newPool configures the pool; it does not dial.
@@ -84,7 +85,8 @@ func (a *App) connectNATS(ctx context.Context) (*nats.Conn, jetstream.JetStream,
 	if err != nil {
 		return nil, nil, err
 	}
-	js, err := jetstream.New(conn)
+	// Else what the server never confirms would never be forgotten.
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncTimeout(publishTimeout))
 	if err != nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("jetstream: %w", err)

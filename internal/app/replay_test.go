@@ -47,8 +47,13 @@ type desk struct {
 
 func newLetters(t testing.TB) *desk {
 	t.Helper()
+	return newLettersOf(t, replayMapping)
+}
+
+func newLettersOf(t testing.TB, mapping string) *desk {
+	t.Helper()
 	w := newWorld(t, sfsim.Config{})
-	d := &desk{world: w, cfg: w.config2(replayMapping), nc: w.js.Conn()}
+	d := &desk{world: w, cfg: w.config2(mapping), nc: w.js.Conn()}
 	w.run(d.cfg)
 	pool, err := pgxpool.New(t.Context(), w.dsn)
 	if err != nil {
@@ -490,5 +495,119 @@ func TestReplayWaitsForTheGate(t *testing.T) {
 	d.sim.ClearTroubles()
 	if run := d.await(plan.Plan, deadletter.RunDone); run.Resolved != 300 || run.Failed() != 0 {
 		t.Errorf("after the outage it ends with %+v", *run.Run)
+	}
+}
+
+// TestWhatIsLeftOfAnEarlierReplayHasNoEffect: a letter was edited badly, then well; a copy of the first message comes late.
+func TestWhatIsLeftOfAnEarlierReplayHasNoEffect(t *testing.T) {
+	t.Parallel()
+	d := newLetters(t)
+	mend := d.trouble("E-", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
+	d.event(object{"id": "E-1", "name": "as it came", "industry": "Energy"})
+	d.dead(1)
+	run := func(name string) *control.RunAnswer {
+		var plan control.PlanAnswer
+		d.mustAsk("replay.plan", object{"all": true}, &plan)
+		d.mustAsk("replay.start", object{"id": plan.Plan, "canary": 0, "edit": object{"name": name}}, &control.RunAnswer{})
+		return d.await(plan.Plan, deadletter.RunDone)
+	}
+	if r := run("wrong"); r.Dead != 1 {
+		t.Fatalf("the first replay ends with %+v", *r.Run)
+	}
+	mend()
+	if r := run("right"); r.Resolved != 1 || d.field("E-1", "Name") != "right" {
+		t.Fatalf("the second replay ends with %+v", *r.Run)
+	}
+	// The stream forgets the ids of messages after a while; here it is made to.
+	stream, err := d.js.Stream(t.Context(), "PENSTOCK_REPLAY")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.Duplicates = 100 * time.Millisecond
+	if _, err := d.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	ack, err := d.js.PublishMsg(t.Context(), &nats.Msg{
+		Subject: "penstock.replay.accounts", Data: []byte(`{"id":"E-1","industry":"Energy","name":"wrong"}`),
+		Header: nats.Header{"Nats-Msg-Id": {"penstock-1-1-1"}, "Penstock-Dead-Letter": {"1"}, "Penstock-Replay": {"1"}},
+	})
+	if err != nil || ack.Duplicate {
+		t.Fatalf("the copy is not stored: %+v, %v", ack, err)
+	}
+	eventually(t, 30*time.Second, "the copy is taken off the stream", func() bool {
+		info, err := stream.Info(t.Context())
+		return err == nil && info.State.Msgs == 0
+	})
+	if name := d.field("E-1", "Name"); name != "right" {
+		t.Errorf("the copy of an earlier replay wrote %q", name)
+	}
+}
+
+// TestAnEditMayNotMakeAnEventNewer: where an expression of the event tells its version, a patch of that would overwrite newer data.
+func TestAnEditMayNotMakeAnEventNewer(t *testing.T) {
+	t.Parallel()
+	d := newLettersOf(t, strings.Replace(replayMapping, "    fields:", "    version: data.rev\n    fields:", 1))
+	mend := d.trouble("R-", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
+	d.event(object{"id": "R-1", "rev": 1, "name": "old"})
+	d.dead(1)
+	mend()
+	d.event(object{"id": "R-1", "rev": 2, "name": "newer"})
+	eventually(t, 30*time.Second, "the newer one is applied", func() bool { return d.field("R-1", "Name") == "newer" })
+	var plan control.PlanAnswer
+	d.mustAsk("replay.plan", object{"all": true}, &plan)
+	d.mustAsk("replay.start", object{"id": plan.Plan, "edit": object{"rev": 3}}, &control.RunAnswer{})
+	r := d.await(plan.Plan, deadletter.RunDone)
+	if r.Dead != 1 || r.Complaints[0].Code != "EDIT_REFUSED" || d.field("R-1", "Name") != "newer" {
+		t.Errorf("it ends with %+v, %+v, and the org holds %q", *r.Run, r.Complaints, d.field("R-1", "Name"))
+	}
+}
+
+// TestAnEventOfTheReplaySubjectStandsWhereItCame although it is looked at later: after what the source held then, and before what
+// came since.
+func TestAnEventOfTheReplaySubjectStandsWhereItCame(t *testing.T) {
+	t.Parallel()
+	d := newLetters(t)
+	d.event(object{"id": "G-0", "name": "x"})
+	eventually(t, 30*time.Second, "the service runs", func() bool { return d.field("G-0", "Name") == "x" })
+	var answer any
+	d.mustAsk("pause", object{"mapping": "accounts"}, &answer)
+	for i := range 50 {
+		name := fmt.Sprintf("G-%d", i+1)
+		d.event(object{"id": name, "name": "before"})
+		d.published()
+		if _, err := d.js.Publish(t.Context(), "penstock.replay.accounts", []byte(fmt.Sprintf(`{"id":%q,"name":"by hand"}`, name))); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			d.event(object{"id": name, "name": "after"})
+			d.published()
+		}
+	}
+	d.mustAsk("resume", object{"mapping": "accounts"}, &answer)
+	for i := range 50 {
+		want := "by hand"
+		if i%2 == 0 {
+			want = "after"
+		}
+		name := fmt.Sprintf("G-%d", i+1)
+		eventually(t, 30*time.Second, name+" is named "+want, func() bool { return d.field(name, "Name") == want })
+	}
+	time.Sleep(time.Second) // and stays so
+	for i := range 50 {
+		if name := d.field(fmt.Sprintf("G-%d", i+1), "Name"); (name == "after") != (i%2 == 0) || name == "before" {
+			t.Errorf("G-%d is named %s", i+1, name)
+		}
+	}
+}
+
+// published waits until the source has stored what was published.
+func (d *desk) published() {
+	d.t.Helper()
+	select {
+	case <-d.js.PublishAsyncComplete():
+	case <-time.After(30 * time.Second):
+		d.t.Fatal("publishing takes too long")
 	}
 }

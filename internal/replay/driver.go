@@ -141,10 +141,8 @@ func (d *Driver) drive(ctx context.Context, id int64) {
 			over, err = j.step(ctx, run)
 		}
 		wait := d.cfg.Step
-		if _, sealed := errors.AsType[*deadletter.SealedError](err); sealed {
-			_ = d.deps.Letters.Explain(ctx, id, err.Error()) // for people; it is in the log too
-		}
 		if err != nil && ctx.Err() == nil {
+			_ = d.deps.Letters.Explain(ctx, id, "it cannot go on, and tries again: "+err.Error()) // for people; it is in the log too
 			j.log.Warn().Err(err).Msg("the replay cannot go on, trying again")
 			wait = min(4*d.cfg.Step, d.cfg.Term/4)
 		}
@@ -156,14 +154,16 @@ func (d *Driver) drive(ctx context.Context, id int64) {
 
 // journey is a run as this driver drives it.
 type journey struct {
-	d       *Driver
-	log     zerolog.Logger
-	last    time.Time // when letters were last sent, for the rate
-	credit  float64   // letters that may leave
-	checked time.Time // when the stream was last asked for what is on its way
-	begun   int64     // the run, once it is
-	patch   []byte
-	loaded  bool // the patch
+	d        *Driver
+	log      zerolog.Logger
+	last     time.Time // when letters were last sent, for the rate
+	credit   float64   // letters that may leave
+	checked  time.Time // when the stream was last asked for what is on its way
+	after    int64     // the letter up to which it was asked
+	stranded bool      // what is left are letters of mappings that there are no more
+	begun    int64     // the run, once it is
+	patch    []byte
+	loaded   bool // the patch
 }
 
 // maxUnderway bounds what is on its way of a run, as so many seconds of its rate: what the consumer does not take in that time
@@ -171,6 +171,7 @@ type journey struct {
 const (
 	maxUnderway = 10
 	minUnderway = 200
+	maxStep     = 1000 // letters that are held in memory at a time
 )
 
 // step does what the state of the run asks for. It is over when nothing is left to be done.
@@ -182,16 +183,14 @@ func (j *journey) step(ctx context.Context, run *deadletter.Run) (over bool, err
 	case deadletter.RunStarting:
 		return false, letters.Enlist(ctx, run.ID, j.d.Bounds())
 	case deadletter.RunCancelled:
-		if err := letters.Release(ctx, run.ID); err != nil {
-			return false, err
+		if err = letters.Release(ctx, run.ID); err == nil {
+			err = j.withdraw(ctx, run)
 		}
 	case deadletter.RunRunning:
-		if err := j.send(ctx, run); err != nil {
-			return false, err
-		}
+		err = j.send(ctx, run)
 	case deadletter.RunPaused, deadletter.RunDone:
 	}
-	if err := j.check(ctx, run); err != nil {
+	if err = errors.Join(err, j.check(ctx, run)); err != nil {
 		return false, err
 	}
 	if run.State == deadletter.RunRunning {
@@ -226,6 +225,9 @@ func (j *journey) send(ctx context.Context, run *deadletter.Run) error {
 	if err != nil || stop {
 		return err
 	}
+	if why == "" && j.stranded {
+		why = "the letters that are left are of mappings that there are no more: configure them again, or cancel it"
+	}
 	if err := letters.Explain(ctx, run.ID, why); err != nil {
 		return err
 	}
@@ -241,7 +243,7 @@ func (j *journey) send(ctx context.Context, run *deadletter.Run) error {
 	if err != nil {
 		return err
 	}
-	n = min(n, limit, most-int(load.Underway))
+	n = min(n, limit, most-int(load.Underway), maxStep)
 	if err := j.loadPatch(ctx, run); err != nil {
 		return err
 	}
@@ -250,6 +252,13 @@ func (j *journey) send(ctx context.Context, run *deadletter.Run) error {
 		return err
 	}
 	j.credit -= float64(len(departures))
+	if n > 0 && len(departures) == 0 && len(open) == len(j.d.all) { // nobody whose turn would come
+		strangers, err := letters.Strangers(ctx, run.ID, j.d.all, 1)
+		if err != nil {
+			return err
+		}
+		j.stranded = len(strangers) > 0
+	}
 	return j.publish(ctx, run, departures)
 }
 
@@ -345,11 +354,11 @@ func (j *journey) check(ctx context.Context, run *deadletter.Run) error {
 		return nil
 	}
 	j.checked = time.Now()
-	const page = 200
-	var after int64
-	for {
-		underway, err := j.d.deps.Letters.Underway(ctx, run.ID, after, page)
+	const page, pages = 200, 3 // of a long list, the next part next time
+	for range pages {
+		underway, err := j.d.deps.Letters.Underway(ctx, run.ID, j.after, page)
 		if err != nil || len(underway) == 0 {
+			j.after = 0
 			return err
 		}
 		lost, err := j.lost(ctx, underway)
@@ -365,8 +374,30 @@ func (j *journey) check(ctx context.Context, run *deadletter.Run) error {
 				j.log.Warn().Int("letters", n).Msg("the replay stream has lost messages; their letters are sent again")
 			}
 		}
-		after = underway[len(underway)-1].Letter
+		j.after = underway[len(underway)-1].Letter
 	}
+	return nil
+}
+
+// withdraw takes messages of a cancelled run off the stream that are on their way to mappings that there are no more: nobody
+// else would, and their letters would travel for ever.
+func (j *journey) withdraw(ctx context.Context, run *deadletter.Run) error {
+	const some = 200
+	strangers, err := j.d.deps.Letters.Strangers(ctx, run.ID, j.d.all, some)
+	if err != nil || len(strangers) == 0 {
+		return err
+	}
+	stream, err := j.d.deps.JetStream.Stream(ctx, j.d.cfg.Stream)
+	if err != nil {
+		return err
+	}
+	for _, a := range strangers {
+		if a.Epoch == stream.CachedInfo().Created.UnixNano() {
+			_ = stream.DeleteMsg(ctx, a.Sequence) // an error means that it is gone, or is dropped when somebody takes it after all
+		}
+	}
+	_, err = j.d.deps.Letters.Lost(ctx, strangers)
+	return err
 }
 
 // lost lists the messages that are not in the stream.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"penstock/consumer/mapping"
 	"penstock/deadletter"
@@ -47,6 +48,9 @@ func (j *journey) edit(l *deadletter.Letter) ([]byte, error) {
 	before, after := changeOf(rule, l, l.Payload), changeOf(rule, l, edited)
 	switch {
 	case after == nil: // the mapping has its say when the letter arrives
+	case before != nil && (before.Versioned != after.Versioned || before.Version != after.Version),
+		before == nil && after.Versioned && l.Version != strconv.FormatInt(after.Version, 10):
+		return nil, &refusal{codeEdit, "the patch changes the version, and could make an old event newer than what came after it"}
 	case before != nil && before.Identity != after.Identity, before == nil && l.ExternalID != "" && l.ExternalID != after.Key.Value:
 		return nil, &refusal{codeEdit, "the patch changes the External ID: publish another event instead"}
 	}

@@ -20,6 +20,8 @@ import (
 const (
 	codeEdit     = "EDIT_REFUSED"
 	codeTooLarge = "REPLAY_TOO_LARGE"
+	codeSealed   = "SEALED"
+	codeTooOld   = "OLDER_THAN_LEDGER"
 )
 
 // refusal is why a letter cannot be sent.
@@ -57,7 +59,7 @@ func (j *journey) publish(ctx context.Context, run *deadletter.Run, departures [
 		}
 		// Without waiting for each: what arrives together travels in one call. They are stored in this order.
 		ack, err := js.PublishMsgAsync(msg, jetstream.WithExpectStream(j.d.cfg.Stream),
-			jetstream.WithMsgID(fmt.Sprintf("penstock-%d-%d-%d", run.ID, departure.ID, departure.Sends)))
+			jetstream.WithMsgID(consumer.LetterID(run.ID, departure.ID, departure.Sends)))
 		if err != nil {
 			return errors.Join(fmt.Errorf("publish letter %d: %w", departure.ID, err), j.confirm(ctx, run.ID, epoch, under))
 		}
@@ -90,6 +92,12 @@ func (j *journey) confirm(ctx context.Context, run, epoch int64, under map[int64
 
 // message makes the message of a letter: what was received first, or what the run's patch makes of it.
 func (j *journey) message(ctx context.Context, run *deadletter.Run, l *deadletter.Departure) (*nats.Msg, error) {
+	switch {
+	case l.Sealed != nil:
+		return nil, &refusal{codeSealed, l.Sealed.Error()}
+	case !run.Forced && l.OlderThan(j.d.Bounds().Since): // it was young enough when the run began
+		return nil, &refusal{codeTooOld, "the ledger may have forgotten newer data of this key: plan it again and start with force"}
+	}
 	body := l.Payload
 	if j.patch != nil {
 		edited, err := j.edit(&l.Letter)
