@@ -375,7 +375,7 @@ func (a *api) looks() {
 		a.t.Fatalf("with every condition: %+v", list)
 	}
 	id := list.Letters[0].ID
-	a.answers("deadletters.stats", question{query: fmt.Sprintf("ids=%d&id=%d", id, id+1)}, nil)
+	a.answers("deadletters.stats", question{query: fmt.Sprintf("id=%d&id=%d", id, id+1)}, nil)
 	var groups struct {
 		Groups []struct {
 			Group string
@@ -580,7 +580,6 @@ func TestAPIRefusesWhatIsWrong(t *testing.T) {
 		{"no number", "deadletters.list", question{query: "ids=one"}, 400, "ids"},
 		{"no number", "replay.plan", question{body: `{"ids":["one"]}`}, 400, "ids"},
 		{"no time", "deadletters.list", question{query: "since=yesterday"}, 400, "since"},
-		{"a NUL", "deadletters.list", question{query: "code=%00"}, 400, ""},
 		{"a NUL", "replay.plan", question{body: `{"code":"\u0000"}`}, 400, ""},
 		{"no condition", "replay.plan", question{body: `{}`}, 400, "all"},
 		{"no condition", "replay.plan", question{}, 400, "all"},
