@@ -38,6 +38,10 @@ func ofEvent(code string) string {
 		return "Two instances wrote the record at once and the newer event is gone: compare the record with its source, then replay or discard."
 	case "INTERNAL":
 		return "A fault of Penstock itself: report it with the message; replay when it is repaired."
+	case "SEALED":
+		return "The key that its contents are sealed with is not configured: put it back into deadletters.keys, then replay it."
+	case "OLDER_THAN_LEDGER":
+		return "The ledger may have forgotten newer data of this key: compare with show --live, then plan it again and start with --force."
 	case "EDIT_REFUSED":
 		return "The patch of the replay does not fit this payload, or changes its External ID: replay it with another patch or without one."
 	case "REPLAY_TOO_LARGE":

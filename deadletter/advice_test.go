@@ -12,7 +12,7 @@ import (
 func TestEveryCodeHasAnAdvice(t *testing.T) {
 	t.Parallel()
 	theirs := sfapi.Codes()
-	ours := []string{"EVENT_TOO_LARGE", "STATUS_HEADER", "CRASH_LOOP", "INTERNAL", "OVERLAP", "REFUSED", "EDIT_REFUSED", "REPLAY_TOO_LARGE"}
+	ours := []string{"EVENT_TOO_LARGE", "STATUS_HEADER", "CRASH_LOOP", "INTERNAL", "OVERLAP", "REFUSED", "EDIT_REFUSED", "REPLAY_TOO_LARGE", "SEALED", "OLDER_THAN_LEDGER"}
 	for _, code := range mapping.Codes() {
 		ours = append(ours, string(code))
 	}

@@ -119,7 +119,7 @@ func (s *Store) Sent(ctx context.Context, messages []Arrival) error {
 func (s *Store) Refuse(ctx context.Context, run, letter int64, a Attempt) error {
 	f := fit(Failure{Attempt: a}, s.now())
 	e := &entry{log: []Attempt{f.Attempt}}
-	return s.exec(ctx, "refuse", `
+	states, err := collect(ctx, s, "refuse", pgx.RowTo[State], `
 		with moved as (
 			update penstock.dead_letters l set
 				state = case when l.replays + 1 >= $8 then 'parked' else 'dead' end,
@@ -127,11 +127,17 @@ func (s *Store) Refuse(ctx context.Context, run, letter int64, a Attempt) error 
 				attempt_log = penstock.attempt_log_append(l.attempt_log, $3::jsonb, $9),
 				error_class = $4, error_code = $5, error_message = $6, last_failed_at = greatest(l.last_failed_at, $7)
 			where l.id = $1 and l.replay_id = $2 and l.state = 'queued' returning l.state
+		), counted as (
+			update penstock.replays r set
+				dead = r.dead + (select count(*) from moved where state = 'dead'), parked = r.parked + (select count(*) from moved where state = 'parked')
+			where r.id = $2 and exists (select 1 from moved)
 		)
-		update penstock.replays r set
-			dead = r.dead + (select count(*) from moved where state = 'dead'), parked = r.parked + (select count(*) from moved where state = 'parked')
-		where r.id = $2 and exists (select 1 from moved)`,
+		select state from moved`,
 		letter, run, e.logText(), f.Attempt.Class, f.Attempt.Code, f.Attempt.Message, f.Attempt.At, s.maxReplays, logKept)
+	for _, state := range states {
+		s.replayed.add(state, 1)
+	}
+	return err
 }
 
 // Underway lists letters of a run that were published and have no outcome yet, by the messages by which they travel, in the

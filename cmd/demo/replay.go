@@ -64,7 +64,7 @@ func (t *teller) replayed(ctx context.Context) (*control.RunAnswer, error) {
 	if err := ask("replay.plan", map[string]any{"code": refusedBy, "since": t.stack.began}, &plan); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(t.out, "  plan %d: %d letters, %d of them superseded already, %d calls at most\n", plan.Plan, plan.Letters, plan.Superseded, plan.Calls)
+	fmt.Fprintf(t.out, "  plan %d: %d letters, %d of them superseded already, about %d calls\n", plan.Plan, plan.Letters, plan.Superseded, plan.Calls)
 	var run control.RunAnswer
 	if err := ask("replay.start", map[string]any{"id": plan.Plan, "rate": 200, "reason": "the rule is mended"}, &run); err != nil {
 		return nil, err

@@ -30,6 +30,9 @@ func (c *letterImportCmd) Run(w *world) error {
 		return err
 	}
 	defer done()
+	if err := audit(w.ctx, store, "deadletters.import", "", map[string]string{"file": c.File}); err != nil {
+		return err
+	}
 	result, err := store.Import(w.ctx, deadletter.ReadExport(in))
 	if c.JSON {
 		return errors.Join(err, writeJSON(w.out, result))

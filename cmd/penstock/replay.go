@@ -121,7 +121,7 @@ func printPlan(out io.Writer, p *control.PlanAnswer) error {
 		line("orphaned", "%d further ones: there is no mapping of their name any more", p.Orphaned)
 	}
 	line("time", "%v at %v letters a second", time.Duration(p.Seconds*float64(time.Second)).Round(time.Second), p.Rate)
-	calls := fmt.Sprintf("at most %d to Salesforce", p.Calls)
+	calls := fmt.Sprintf("about %d to Salesforce", p.Calls)
 	if p.QuotaShare != nil {
 		calls += fmt.Sprintf(", %.2g %% of the %d that remain today", 100**p.QuotaShare, *p.QuotaLeft)
 	}

@@ -38,7 +38,7 @@ func TestAReplayFromTheCommandLine(t *testing.T) {
 	holds(t, penstock("replay", "start", "99", "-c", cfg).must(t, exitFailed).err, "no such replay")
 	holds(t, penstock("replay", "status", "-c", cfg).must(t, exitDone).out, "no replays")
 	out := penstock("replay", "plan", "--code", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "--rate", "100", "-c", cfg).must(t, exitDone).out
-	holds(t, out, "letters     3\n", "0 of them find newer data", "at 100 letters a second", "at most 1 to Salesforce", "penstock replay start 1")
+	holds(t, out, "letters     3\n", "0 of them find newer data", "at 100 letters a second", "about 1 to Salesforce", "penstock replay start 1")
 
 	// The cause is not mended.
 	got := penstock("replay", "start", "1", "--reason", "I hope", "-c", cfg).must(t, exitFailed)

@@ -29,7 +29,7 @@ type PlanAnswer struct {
 	Unordered  int64              `json:"unordered,omitempty"`       // of Letters, those of mappings with ordering: none, which overwrite whatever stands there
 	Rate       float64            `json:"rate"`                      // letters per second
 	Seconds    float64            `json:"seconds"`                   // it would take at that rate
-	Calls      int64              `json:"calls"`                     // to Salesforce, at most
+	Calls      int64              `json:"calls"`                     // to Salesforce, about: retries and bisection come on top
 	QuotaShare *float64           `json:"quota_share,omitempty"`     // of the calls that remain today; absent until Salesforce has told
 	QuotaLeft  *int               `json:"quota_remaining,omitempty"` // calls
 	Mappings   []deadletter.Share `json:"mappings"`
