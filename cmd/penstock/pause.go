@@ -89,7 +89,7 @@ func (w *world) note(cfg *config.Config, action, reason string, what any) {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	store, done, err := app.OpenLetters(ctx, cfg)
+	store, done, err := app.OpenAudit(ctx, cfg)
 	if err == nil {
 		defer done()
 		err = audit(ctx, store, action, reason, what)

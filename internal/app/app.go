@@ -40,7 +40,7 @@ type App struct {
 	phase    phase
 	addr     string // of the HTTP server, once it listens
 	listens  chan struct{}
-	desk     atomic.Pointer[control.Desk] // once it can answer
+	desk     atomic.Pointer[serving] // once it can answer
 }
 
 // New prepares an instance. It touches no network.
@@ -186,12 +186,16 @@ func (a *App) work(ctx context.Context) error {
 	defer end()
 
 	desk := a.newDesk(js, letters, book, client, rules)
+	up := make(chan struct{})
+	answers := sync.OnceFunc(func() { close(up) })
 	tended.Go(func() {
-		if err := control.Serve(tending, conn, desk, a.version, a.log); err != nil {
+		defer answers()
+		if err := control.Serve(tending, conn, desk, a.version, a.log, answers); err != nil {
 			a.log.Error().Err(err).Msg("control over NATS is not served")
 		}
 	})
-	a.desk.Store(desk)
+	<-up
+	a.desk.Store(&serving{Desk: desk, over: tending.Done()})
 	defer a.desk.Store(nil)
 
 	a.phase.run(conn, service, client)

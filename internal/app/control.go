@@ -45,6 +45,34 @@ func (a *App) newDesk(
 	})
 }
 
+// serving is the desk while the service works.
+type serving struct {
+	*control.Desk
+	over <-chan struct{} // closed when it stops: operations end then, for it waits for the connections that they use
+}
+
+func (s *serving) ended() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// bounded ends a request's context with the service.
+func (s *serving) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-s.over:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // endpoints are the operations over HTTP. Until the service is up they answer that it is not.
 func (a *App) endpoints() []ops.Endpoint {
 	var list []ops.Endpoint
@@ -53,7 +81,7 @@ func (a *App) endpoints() []ops.Endpoint {
 			Method: op.Method, Path: op.Path, Status: op.Status, Operate: op.Role == control.Operate,
 			Do: func(ctx context.Context, caller ops.Caller, req ops.Request) (any, *ops.Problem) {
 				desk := a.desk.Load()
-				if desk == nil {
+				if desk == nil || desk.ended() {
 					return nil, &ops.Problem{
 						Status: http.StatusServiceUnavailable, Title: "the service is starting", Detail: "see /readyz", After: time.Second,
 					}
@@ -62,6 +90,8 @@ func (a *App) endpoints() []ops.Endpoint {
 				if caller.Operate {
 					role = control.Operate
 				}
+				ctx, end := desk.bounded(ctx)
+				defer end()
 				answer, err := desk.Operations()[i].Do(ctx, control.Caller{Name: caller.Name, Channel: "http", Role: role},
 					control.Input{Body: req.Body, Query: req.Query, ID: req.ID, Key: req.Key})
 				if err != nil {

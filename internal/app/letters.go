@@ -12,6 +12,15 @@ import (
 	"penstock/internal/app/config"
 )
 
+// OpenAudit connects to the audit table of the configured database. It needs no key: nothing of a letter is read.
+func OpenAudit(ctx context.Context, cfg *config.Config) (*deadletter.Store, func(), error) {
+	pool, err := newPool(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return deadletter.New(pool, deadletter.Options{}), pool.Close, nil
+}
+
 // OpenLetters connects to the dead letters of the configured database. The function closes the connection.
 func OpenLetters(ctx context.Context, cfg *config.Config) (*deadletter.Store, func(), error) {
 	pool, err := newPool(ctx, cfg)

@@ -60,15 +60,47 @@ const unordered = mapping.Unordered
 
 // Desk answers what is asked. Safe for concurrent use.
 type Desk struct {
-	cfg  Config
-	deps Deps
+	cfg   Config
+	deps  Deps
+	long  chan struct{} // a token for each operation under way that goes over letters
+	brief chan struct{} // and for each other one
 }
 
+// How many operations are worked on at a time, however they are asked for; more wait. They must not use up the connections to
+// the database that events need, and what stops something must not wait for what counts something.
+const (
+	maxLong  = 2
+	maxBrief = 3
+)
+
 // New makes a desk.
-func New(cfg Config, deps Deps) *Desk { return &Desk{cfg: cfg, deps: deps} }
+func New(cfg Config, deps Deps) *Desk {
+	return &Desk{cfg: cfg, deps: deps, long: make(chan struct{}, maxLong), brief: make(chan struct{}, maxBrief)}
+}
 
 // Operations lists everything that can be asked.
 func (d *Desk) Operations() []Operation {
+	list := d.operations()
+	for i := range list {
+		do, turns := list[i].Do, d.brief
+		switch list[i].Name {
+		case "deadletters.list", "deadletters.groups", "deadletters.stats", "deadletters.discard", "replay.plan":
+			turns = d.long
+		}
+		list[i].Do = func(ctx context.Context, caller Caller, in Input) (any, error) {
+			select {
+			case turns <- struct{}{}:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			defer func() { <-turns }()
+			return do(ctx, caller, in)
+		}
+	}
+	return list
+}
+
+func (d *Desk) operations() []Operation {
 	return []Operation{
 		{Name: "status", Method: http.MethodGet, Path: "/status", Role: Read, Do: d.status},
 		{Name: "pause", Method: http.MethodPost, Path: "/pause", Role: Operate, Changes: true, Do: d.pause},

@@ -23,7 +23,7 @@ const (
 )
 
 // Headers by which a client of NATS says who asks. Nobody proves it: who may publish on penstock.ctl.> may operate, and NATS
-// decides who that is. If the account is imported with "share", the server adds who the client is, and that counts.
+// decides who that is.
 const (
 	HeaderActor   = "Penstock-Actor"
 	HeaderChannel = "Penstock-Channel" // command, from our own command line
@@ -31,10 +31,6 @@ const (
 
 // requestTime bounds one request: a plan may go over a million letters.
 const requestTime = 5 * time.Minute
-
-// maxRequests is how many requests this instance works on at a time; more wait, so that they cannot use up the database's
-// connections that events need.
-const maxRequests = 2
 
 // maxWaiting is how many requests this instance knows of at a time; more are refused.
 const maxWaiting = 100
@@ -44,7 +40,6 @@ type Service struct {
 	desk    *Desk
 	conn    *nats.Conn
 	log     zerolog.Logger
-	slots   chan struct{}
 	working sync.WaitGroup
 
 	mu    sync.Mutex
@@ -52,9 +47,10 @@ type Service struct {
 	over  bool // nothing is begun any more
 }
 
-// Serve answers requests until ctx ends, and returns when the last one is answered.
-func Serve(ctx context.Context, conn *nats.Conn, desk *Desk, version string, log zerolog.Logger) error {
-	s := &Service{desk: desk, conn: conn, log: log, slots: make(chan struct{}, maxRequests)}
+// Serve answers requests until ctx ends, and returns when the last one is answered. It calls up when NATS knows of every
+// endpoint.
+func Serve(ctx context.Context, conn *nats.Conn, desk *Desk, version string, log zerolog.Logger, up func()) error {
+	s := &Service{desk: desk, conn: conn, log: log}
 	service, err := micro.AddService(conn, micro.Config{
 		Name: ServiceName, Version: semantic(version), Description: "carries change events into Salesforce",
 		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
@@ -73,6 +69,9 @@ func Serve(ctx context.Context, conn *nats.Conn, desk *Desk, version string, log
 			return err
 		}
 	}
+	const patience = 2 * time.Second
+	_ = conn.FlushTimeout(patience) // without an answer the endpoints are known as soon as NATS is back
+	up()
 	<-ctx.Done()
 	return nil
 }
@@ -128,12 +127,6 @@ func (s *Service) end() {
 func (s *Service) handler(ctx context.Context, op Operation) micro.HandlerFunc {
 	return func(req micro.Request) {
 		s.begin(func() {
-			select {
-			case s.slots <- struct{}{}:
-			case <-ctx.Done():
-				return // another instance is asked, or the caller hears nothing
-			}
-			defer func() { <-s.slots }()
 			bounded, cancel := context.WithTimeout(ctx, requestTime)
 			defer cancel()
 			answer, err := op.Do(bounded, callerOf(req.Headers()), Input{Body: req.Data()})
@@ -177,14 +170,6 @@ func callerOf(h micro.Headers) Caller {
 	c := Caller{Name: h.Get(HeaderActor), Channel: "nats", Role: Operate}
 	if h.Get(HeaderChannel) == "command" {
 		c.Channel = "command"
-	}
-	var client struct {
-		User    string `json:"user"`
-		Name    string `json:"name"`
-		Account string `json:"acc"`
-	}
-	if json.Unmarshal([]byte(h.Get("Nats-Request-Info")), &client) == nil && client.User != "" {
-		c.Name = client.User
 	}
 	if c.Name == "" {
 		c.Name = "unnamed NATS client"

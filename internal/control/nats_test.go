@@ -46,7 +46,7 @@ func TestWhoAsksOverNATS(t *testing.T) {
 		"nobody says":      {nil, Caller{Name: "unnamed NATS client", Channel: "nats", Role: Operate}},
 		"the caller says":  {nats.Header{HeaderActor: {"ann"}}, Caller{Name: "ann", Channel: "nats", Role: Operate}},
 		"our command line": {nats.Header{HeaderActor: {"ann"}, HeaderChannel: {"command"}}, Caller{Name: "ann", Channel: "command", Role: Operate}},
-		"the server says":  {nats.Header{HeaderActor: {"ann"}, "Nats-Request-Info": {`{"user":"bob"}`}}, Caller{Name: "bob", Channel: "nats", Role: Operate}},
+		"nobody proves":    {nats.Header{HeaderActor: {"ann"}, "Nats-Request-Info": {`{"user":"bob"}`}}, Caller{Name: "ann", Channel: "nats", Role: Operate}},
 	} {
 		if got := callerOf(micro.Headers(test.header)); got != test.want {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
