@@ -65,7 +65,7 @@ func (s *Store) Arrived(ctx context.Context, arrivals []Arrival) (map[Arrival]*T
 		Deaths   int
 		Current  bool
 	}
-	if err := s.exec(ctx, "arrived", takeSQL, arrivalColumns(arrivals)...); err != nil {
+	if err := s.Sent(ctx, arrivals); err != nil { // the driver may have died before it noted that
 		return nil, err
 	}
 	lines, err := collect(ctx, s, "arrived", pgx.RowToStructByName[line], arrivedSQL, arrivalColumns(arrivals)...)

@@ -40,7 +40,7 @@ type App struct {
 	phase    phase
 	addr     string // of the HTTP server, once it listens
 	listens  chan struct{}
-	desk     atomic.Pointer[serving] // once it can answer
+	serving  atomic.Pointer[serving] // once it can answer
 }
 
 // New prepares an instance. It touches no network.
@@ -195,8 +195,8 @@ func (a *App) work(ctx context.Context) error {
 		}
 	})
 	<-up
-	a.desk.Store(&serving{Desk: desk, over: tending.Done()})
-	defer a.desk.Store(nil)
+	a.serving.Store(serve(tending, desk))
+	defer a.serving.Store(nil)
 
 	a.phase.run(conn, service, client)
 	a.log.Info().Int("mappings", len(rules)).Str("stream", a.cfg.Source.Stream).Msg("ready")

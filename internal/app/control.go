@@ -45,32 +45,22 @@ func (a *App) newDesk(
 	})
 }
 
-// serving is the desk while the service works.
+// serving is what answers while the service works.
 type serving struct {
-	*control.Desk
-	over <-chan struct{} // closed when it stops: operations end then, for it waits for the connections that they use
+	operations []control.Operation
+	// bound ends a request's context with the service, which waits for the connections that operations use.
+	bound func(context.Context) (context.Context, context.CancelFunc)
 }
 
-func (s *serving) ended() bool {
-	select {
-	case <-s.over:
-		return true
-	default:
-		return false
-	}
-}
-
-// bounded ends a request's context with the service.
-func (s *serving) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-s.over:
+func serve(working context.Context, desk *control.Desk) *serving {
+	return &serving{operations: desk.Operations(), bound: func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		unbind := context.AfterFunc(working, cancel)
+		return ctx, func() {
+			unbind()
 			cancel()
-		case <-ctx.Done():
 		}
-	}()
-	return ctx, cancel
+	}}
 }
 
 // endpoints are the operations over HTTP. Until the service is up they answer that it is not.
@@ -80,8 +70,8 @@ func (a *App) endpoints() []ops.Endpoint {
 		list = append(list, ops.Endpoint{
 			Method: op.Method, Path: op.Path, Status: op.Status, Operate: op.Role == control.Operate,
 			Do: func(ctx context.Context, caller ops.Caller, req ops.Request) (any, *ops.Problem) {
-				desk := a.desk.Load()
-				if desk == nil || desk.ended() {
+				service := a.serving.Load()
+				if service == nil {
 					return nil, &ops.Problem{
 						Status: http.StatusServiceUnavailable, Title: "the service is starting", Detail: "see /readyz", After: time.Second,
 					}
@@ -90,9 +80,9 @@ func (a *App) endpoints() []ops.Endpoint {
 				if caller.Operate {
 					role = control.Operate
 				}
-				ctx, end := desk.bounded(ctx)
+				ctx, end := service.bound(ctx)
 				defer end()
-				answer, err := desk.Operations()[i].Do(ctx, control.Caller{Name: caller.Name, Channel: "http", Role: role},
+				answer, err := service.operations[i].Do(ctx, control.Caller{Name: caller.Name, Channel: "http", Role: role},
 					control.Input{Body: req.Body, Query: req.Query, ID: req.ID, Key: req.Key})
 				if err != nil {
 					return nil, a.problem(op.Name, err)

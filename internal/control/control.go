@@ -1,7 +1,6 @@
 // Package control is what people and programs ask of a running service: look at dead letters, replay them, pause and resume
-// mappings. Each [Operation] is the same over NATS ([Serve]), over HTTP (package ops) and from the command line, which asks over
-// NATS: there is one road to each change of state, and every change that somebody asks for is written to the audit table
-// before it is made.
+// mappings. Each [Operation] is the same over NATS ([Serve]) and over HTTP (package ops); the command line asks over NATS for what
+// needs a running service. Every change that somebody asks for here is written to the audit table before it is made.
 package control
 
 import (
@@ -50,13 +49,13 @@ type Input struct {
 
 // Operation is one thing that can be asked.
 type Operation struct {
-	Name    string // as on NATS, without the prefix: replay.plan
-	Method  string // over HTTP
-	Path    string // over HTTP, below /api/v1, as http.ServeMux writes it
-	Role    Role
-	Changes bool // it changes something: it is audited
-	Status  int  // of a success over HTTP
-	Do      func(ctx context.Context, caller Caller, in Input) (any, error)
+	Name   string // as on NATS, without the prefix: replay.plan
+	Method string // over HTTP
+	Path   string // over HTTP, below /api/v1, as http.ServeMux writes it
+	Role   Role
+	Status int  // of a success over HTTP
+	long   bool // it goes over letters, and may take a while
+	Do     func(ctx context.Context, caller Caller, in Input) (any, error)
 }
 
 // Error is an answer that is none: what is wrong, where, and what to do. It never holds a value of a record.

@@ -20,7 +20,6 @@ import (
 // Config is what the desk is told.
 type Config struct {
 	Rate       float64       // letters per second of a replay that names none
-	MaxReplays int           // after which a letter is parked
 	Retention  time.Duration // of the ledger: letters of older events need force. 0: none is too old
 	MaxRecords int           // in one call to Salesforce
 }
@@ -83,8 +82,7 @@ func (d *Desk) Operations() []Operation {
 	list := d.operations()
 	for i := range list {
 		do, turns := list[i].Do, d.brief
-		switch list[i].Name {
-		case "deadletters.list", "deadletters.groups", "deadletters.stats", "deadletters.discard", "replay.plan":
+		if list[i].long {
 			turns = d.long
 		}
 		list[i].Do = func(ctx context.Context, caller Caller, in Input) (any, error) {
@@ -103,22 +101,22 @@ func (d *Desk) Operations() []Operation {
 func (d *Desk) operations() []Operation {
 	return []Operation{
 		{Name: "status", Method: http.MethodGet, Path: "/status", Role: Read, Do: d.status},
-		{Name: "pause", Method: http.MethodPost, Path: "/pause", Role: Operate, Changes: true, Do: d.pause},
-		{Name: "resume", Method: http.MethodPost, Path: "/resume", Role: Operate, Changes: true, Do: d.resume},
+		{Name: "pause", Method: http.MethodPost, Path: "/pause", Role: Operate, Do: d.pause},
+		{Name: "resume", Method: http.MethodPost, Path: "/resume", Role: Operate, Do: d.resume},
 
-		{Name: "deadletters.list", Method: http.MethodGet, Path: "/deadletters", Role: Read, Do: d.list},
-		{Name: "deadletters.groups", Method: http.MethodGet, Path: "/deadletters/groups", Role: Read, Do: d.groups},
-		{Name: "deadletters.stats", Method: http.MethodGet, Path: "/deadletters/stats", Role: Read, Do: d.stats},
+		{Name: "deadletters.list", Method: http.MethodGet, Path: "/deadletters", Role: Read, long: true, Do: d.list},
+		{Name: "deadletters.groups", Method: http.MethodGet, Path: "/deadletters/groups", Role: Read, long: true, Do: d.groups},
+		{Name: "deadletters.stats", Method: http.MethodGet, Path: "/deadletters/stats", Role: Read, long: true, Do: d.stats},
 		{Name: "deadletters.show", Method: http.MethodGet, Path: "/deadletters/{id}", Role: Read, Do: d.show},
-		{Name: "deadletters.discard", Method: http.MethodPost, Path: "/deadletters/discard", Role: Operate, Changes: true, Do: d.discard},
+		{Name: "deadletters.discard", Method: http.MethodPost, Path: "/deadletters/discard", Role: Operate, long: true, Do: d.discard},
 
-		{Name: "replay.plan", Method: http.MethodPost, Path: "/replays", Role: Operate, Changes: true, Status: http.StatusCreated, Do: d.plan},
+		{Name: "replay.plan", Method: http.MethodPost, Path: "/replays", Role: Operate, Status: http.StatusCreated, long: true, Do: d.plan},
 		{Name: "replay.list", Method: http.MethodGet, Path: "/replays", Role: Read, Do: d.runs},
 		{Name: "replay.status", Method: http.MethodGet, Path: "/replays/{id}", Role: Read, Do: d.run},
-		{Name: "replay.start", Method: http.MethodPost, Path: "/replays/{id}/start", Role: Operate, Changes: true, Do: d.start},
-		{Name: "replay.pause", Method: http.MethodPost, Path: "/replays/{id}/pause", Role: Operate, Changes: true, Do: d.pauseRun},
-		{Name: "replay.resume", Method: http.MethodPost, Path: "/replays/{id}/resume", Role: Operate, Changes: true, Do: d.resumeRun},
-		{Name: "replay.cancel", Method: http.MethodPost, Path: "/replays/{id}/cancel", Role: Operate, Changes: true, Do: d.cancelRun},
+		{Name: "replay.start", Method: http.MethodPost, Path: "/replays/{id}/start", Role: Operate, Do: d.start},
+		{Name: "replay.pause", Method: http.MethodPost, Path: "/replays/{id}/pause", Role: Operate, Do: d.pauseRun},
+		{Name: "replay.resume", Method: http.MethodPost, Path: "/replays/{id}/resume", Role: Operate, Do: d.resumeRun},
+		{Name: "replay.cancel", Method: http.MethodPost, Path: "/replays/{id}/cancel", Role: Operate, Do: d.cancelRun},
 
 		{Name: "audit.list", Method: http.MethodGet, Path: "/audit", Role: Read, Do: d.acts},
 	}

@@ -161,7 +161,7 @@ type journey struct {
 	checked  time.Time // when the stream was last asked for what is on its way
 	after    int64     // the letter up to which it was asked
 	stranded bool      // what is left are letters of mappings that there are no more
-	begun    int64     // the run, once it is
+	begun    bool      // it has sent something, or looked for what another driver has left
 	patch    []byte
 	loaded   bool // the patch
 }
@@ -235,9 +235,10 @@ func (j *journey) send(ctx context.Context, run *deadletter.Run) error {
 	if len(open) == 0 {
 		return nil
 	}
-	if n < min(limit, Burst(run.Rate)) && !j.took(run) {
-		return nil // letters that leave together share a call
+	if n < min(limit, Burst(run.Rate)) && j.begun {
+		return nil // letters that leave together share a call; but what another driver may have left half done does not wait
 	}
+	j.begun = true
 	most := max(minUnderway, int(maxUnderway*run.Rate))
 	load, err := letters.Load(ctx, run.ID, most)
 	if err != nil {
@@ -286,15 +287,6 @@ const (
 	maxBurst   = 200
 	burstEvery = 2 // seconds
 )
-
-// took says whether the run was taken just now: what another driver may have left half done does not wait.
-func (j *journey) took(run *deadletter.Run) bool {
-	if j.begun == run.ID {
-		return false
-	}
-	j.begun = run.ID
-	return true
-}
 
 // earned is how many letters may leave by the rate. What is not used is not saved up for more than two bursts.
 func (j *journey) earned(rate float64) int {
