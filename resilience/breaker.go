@@ -164,21 +164,31 @@ type guardExecutor struct {
 func (g guardExecutor) Apply(attempt run) run {
 	return func(exec failsafe.Execution[error]) *common.PolicyResult[error] {
 		if exec.IsCanceled() { // a free slot may be taken by a call whose context has ended
-			return &common.PolicyResult[error]{Error: context.Cause(exec.Context()), Done: true}
+			return cancelled(exec)
 		}
 		g.x.at = atBreaker
 		if refused := g.breaker.PreExecute(exec.(policy.ExecutionInternal[error])); refused != nil {
 			return refused
 		}
 		epoch := g.circuit.epoch.Load()
-		g.x.at = atCall
-		result := g.x.settle(attempt(exec))
-		g.x.at = atAnswer
+		result := g.made(exec, attempt)
 		if epoch == g.circuit.epoch.Load() { // else it began before the breaker opened or closed, and is old news
 			g.report(exec.(policy.ExecutionInternal[error]), result)
 		}
 		return result
 	}
+}
+
+// made makes the attempt.
+func (g guard) made(exec failsafe.Execution[error], attempt run) *common.PolicyResult[error] {
+	g.x.at = atCall
+	result := g.x.settle(attempt(exec))
+	g.x.at = atAnswer
+	return result
+}
+
+func cancelled(exec failsafe.Execution[error]) *common.PolicyResult[error] {
+	return &common.PolicyResult[error]{Error: context.Cause(exec.Context()), Done: true}
 }
 
 // report translates the verdict into success and failure, which is all the breaker knows. A probe must report in any

@@ -30,26 +30,32 @@ type Pipeline struct {
 	limiter failsafe.Policy[error] // nil: no limit
 	slots   *slots
 	timeout failsafe.Policy[error]
+	idle    func() bool // of a pipeline beside another one: that one makes no calls; else nil
 }
 
 // New builds a pipeline; it starts nothing. Two pipelines need registerers of their own.
 func New(cfg Config, opts Options) *Pipeline {
 	cfg, opts = cfg.withDefaults(), opts.withDefaults()
-	p := &Pipeline{
-		cfg:     cfg,
-		rand:    opts.Rand,
-		log:     opts.Log,
-		bucket:  newBucket(cfg.Budget),
-		circuit: newCircuit(cfg.Breaker, opts),
-		slots:   newSlots(cfg.MaxConcurrent),
-		timeout: timeout.New[error](cfg.Timeout),
-	}
+	p := newPipeline(cfg, opts.Log, opts.Rand)
+	p.circuit = newCircuit(cfg.Breaker, opts)
 	if cfg.CallsPerSecond > 0 {
 		interval := max(time.Duration(float64(time.Second)/cfg.CallsPerSecond), 1)
 		p.limiter = ratelimiter.NewSmoothBuilderWithMaxRate[error](interval).WithMaxWaitTime(forever).Build()
 	}
 	p.metrics = newMetrics(opts.Registerer, p.State, p.slots.current)
 	return p
+}
+
+// newPipeline makes the parts that a pipeline shares with no other.
+func newPipeline(cfg Config, log zerolog.Logger, rand func() float64) *Pipeline {
+	return &Pipeline{
+		cfg:     cfg,
+		rand:    rand,
+		log:     log,
+		bucket:  newBucket(cfg.Budget),
+		slots:   newSlots(cfg.MaxConcurrent),
+		timeout: timeout.New[error](cfg.Timeout),
+	}
 }
 
 // Do makes the call, and makes it again while that is sensible. It returns

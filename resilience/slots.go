@@ -91,7 +91,7 @@ func (s *slots) ToExecutor(error) any { return s }
 func (s *slots) Apply(next run) run {
 	return func(exec failsafe.Execution[error]) *common.PolicyResult[error] {
 		if !s.take(exec.Context()) {
-			return &common.PolicyResult[error]{Error: context.Cause(exec.Context()), Done: true}
+			return cancelled(exec)
 		}
 		defer s.release() // deferred for a call that ends its goroutine; panics do not come this far
 		return next(exec)

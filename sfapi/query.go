@@ -16,20 +16,39 @@ import (
 // https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_query.htm
 func (c *Client) Query(ctx context.Context, soql string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
+		for page, err := range c.Pages(ctx, soql) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, record := range page.Records {
+				if !yield(record, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Page is a part of the answer to a query.
+type Page struct {
+	// Total is how many records the whole answer has; of a query for COUNT(), which has none, what was counted.
+	Total   int
+	Records []json.RawMessage
+}
+
+// Pages is Query page by page.
+func (c *Client) Pages(ctx context.Context, soql string) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
 		s := scope{op: opQuery, values: func() ([]string, bool) { return literals(soql), true }}
 		req := request{scope: s, method: http.MethodGet, path: "/query?q=" + url.QueryEscape(soql), limit: c.cfg.MaxAnswerBytes}
 		for {
 			p, fail := c.page(ctx, req)
 			if fail != nil {
-				yield(nil, fail)
+				yield(Page{}, fail)
 				return
 			}
-			for _, record := range p.Records {
-				if !yield(record, nil) {
-					return
-				}
-			}
-			if p.Next == "" {
+			if !yield(Page{Total: p.Total, Records: p.Records}, nil) || p.Next == "" {
 				return
 			}
 			req.path, req.full = "", p.Next
@@ -37,8 +56,9 @@ func (c *Client) Query(ctx context.Context, soql string) iter.Seq2[json.RawMessa
 	}
 }
 
-// page is one page of a query's answer.
+// page is one page as it is transferred.
 type page struct {
+	Total   int               `json:"totalSize"`
 	Records []json.RawMessage `json:"records"`
 	Next    string            `json:"nextRecordsUrl"` // there are more pages as long as there is one
 }
