@@ -101,6 +101,8 @@ type Deps struct {
 	Registerer  prometheus.Registerer // nil: metrics are kept but not registered
 	Random      func() float64        // in [0,1); nil: math/rand
 
+	// Wrote hears of which object records have been written; nil: nobody does. It must be quick.
+	Wrote func(object string)
 	// Notice hears what operators may want to know; nil: nobody does. It must neither block nor ask the consumer.
 	Notice func(kind NoticeKind, c Closure)
 }

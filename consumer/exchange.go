@@ -89,7 +89,7 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	}
 	sent := d.open
 	d.open = nil
-	reached := false
+	reached, wrote := false, false
 	var still []Reason
 	for i, res := range results {
 		it := sent[i]
@@ -102,6 +102,7 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 		}
 		switch {
 		case res.Err == nil:
+			wrote = true
 			d.applied(it)
 		case res.Err.Shrink && len(sent) > 1:
 			d.shrunk = append(d.shrunk, it)
@@ -114,6 +115,9 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	}
 	if reached {
 		d.c.reached(d.lane.object, d.admitted, still...)
+	}
+	if wrote && d.c.deps.Wrote != nil {
+		d.c.deps.Wrote(d.lane.object)
 	}
 	return open, nil
 }

@@ -52,6 +52,12 @@ func (c *Consumer) Flows() bool { return c.gate.flows(true) }
 // Stopped says whether a reason keeps the gate closed for all mappings.
 func (c *Consumer) Stopped(reason Reason) bool { return c.gate.stops(reason, "") }
 
+// Idle says whether nothing waits to be written, and nothing is being written.
+func (c *Consumer) Idle() bool {
+	waiting, _ := c.lanes.depth()
+	return waiting == 0 && c.calling.Load() == 0
+}
+
 // Hurry lets the next probe leave at once, because the reason may be gone.
 func (c *Consumer) Hurry(reason Reason) { c.gate.hurry(reason) }
 

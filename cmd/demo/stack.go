@@ -107,7 +107,7 @@ func (s *stack) startService(ctx context.Context) error {
 	write := func() error {
 		text := fmt.Sprintf(configuration, s.nats.URL(), s.sim.URL(), s.database, addr, s.file, sfsim.DefaultClientID, sfsim.DefaultClientSecret)
 		const ownerOnly = 0o600
-		return os.WriteFile(s.file, []byte(text+workload.Mappings), ownerOnly)
+		return os.WriteFile(s.file, []byte(text+queries+workload.Mappings), ownerOnly)
 	}
 	if err := write(); err != nil {
 		return err
@@ -163,6 +163,8 @@ Everything keeps running. Look around in another terminal:
   curl -s http://%[1]s/metrics | grep ^penstock
   go run ./cmd/penstock deadletter groups -c %[2]s
   go run ./cmd/penstock replay plan --all -c %[2]s
+  go run ./cmd/penstock query accounts_by_key keys=A-000001 keys=A-000002 -c %[2]s
+  curl -s 'http://%[1]s/v1/query/accounts_by_key?keys=A-000001'
   go run ./cmd/penstock check -c %[2]s
   psql '%[3]s' -c 'select id, state, error_code from penstock.dead_letters'
   nats -s %[4]s consumer report CHANGES

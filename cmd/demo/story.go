@@ -50,6 +50,7 @@ func tell(ctx context.Context, s *stack, out io.Writer) error {
 		{"Salesforce shows its maintenance page for two seconds", t.outage},
 		{"Updates, deletions, a contact whose account comes a second later, and events that are no events", t.oddities},
 		{fmt.Sprintf("A rule refuses %d accounts; half of them change; the rule is mended, and the letters are replayed", refused), t.replay},
+		{"Another service asks for accounts, and goes on asking while Salesforce is away", t.reads},
 	} {
 		fmt.Fprintf(out, "\n▶ %s\n", chapter.title)
 		if err := chapter.tell(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 	"penstock/consumer"
 	"penstock/internal/app"
 	"penstock/internal/app/config"
+	"penstock/internal/reads"
 )
 
 type statusCmd struct {
@@ -80,12 +81,21 @@ func ask(ctx context.Context, cfg *config.Config, path string) (int, []byte, err
 
 func printStatus(out io.Writer, s app.Status) error {
 	fmt.Fprintf(out, "%s  %s, version %s, since %s\n", s.Instance, s.Phase, s.Version, s.Since.Format(time.DateTime))
-	if s.Consumer == nil {
-		return nil
-	}
 	if s.API != nil {
 		fmt.Fprintf(out, "API calls today   %d of %d\n", s.API.Used, s.API.Allocation)
 	}
+	if s.Consumer != nil {
+		if err := printConsumer(out, s); err != nil {
+			return err
+		}
+	}
+	if s.Reads != nil {
+		return printQueries(out, s.Reads)
+	}
+	return nil
+}
+
+func printConsumer(out io.Writer, s app.Status) error {
 	fmt.Fprintf(out, "stream            %s, NATS %s\n", s.Consumer.Stream, s.NATS)
 	fmt.Fprintf(out, "in flight         %d, %d of them waiting for a call; breaker %s, %d calls at a time\n",
 		s.Consumer.InFlight, s.Consumer.Waiting, s.Consumer.Breaker, s.Consumer.Calls)
@@ -101,6 +111,26 @@ func printStatus(out io.Writer, s app.Status) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\n", m.Name, m.Subject, m.Durable, m.Lag, m.InFlight)
 	}
 	return table.Flush()
+}
+
+// printQueries says how each query is doing.
+func printQueries(out io.Writer, s *reads.Status) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nQUERY\tSTATE\tSINCE\tWHY")
+	for _, q := range s.Queries {
+		since := ""
+		if !q.Since.IsZero() {
+			since = q.Since.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", q.Name, q.State, since, plain(q.Why))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if !s.Cache.OK {
+		fmt.Fprintf(out, "the cache of answers fails since %s: %s\n", s.Cache.Since.Local().Format(time.DateTime), plain(s.Cache.Why))
+	}
+	return nil
 }
 
 // closureLine says what is stopped, why, since when and until when.

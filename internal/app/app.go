@@ -40,7 +40,9 @@ type App struct {
 	phase    phase
 	addr     string // of the HTTP server, once it listens
 	listens  chan struct{}
-	serving  atomic.Pointer[serving] // once it can answer
+	serving  atomic.Pointer[serving]           // once it can answer
+	queries  *queries                          // nil: there are none
+	writes   atomic.Pointer[consumer.Consumer] // nil until it is there
 }
 
 // New prepares an instance. It touches no network.
@@ -56,6 +58,7 @@ func New(cfg *config.Config, log zerolog.Logger, version string) *App {
 		listens:  make(chan struct{}),
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.queries = a.newQueries()
 	return a
 }
 
@@ -83,16 +86,13 @@ func (a *App) Run(ctx context.Context) error {
 	a.phase.enter("starting")
 	server, err := ops.Listen(ctx, ops.Options{
 		Addr: a.cfg.HTTP.Addr, Gatherer: a.registry, Ready: a.phase.readiness, Status: a.status, Log: a.log,
-		Endpoints: a.endpoints(), Tokens: tokens(a.cfg),
+		Endpoints: a.endpoints(), Tokens: tokens(a.cfg), Query: a.queries.door(),
 	})
 	if err != nil {
 		return err
 	}
 	a.addr = server.Addr()
 	close(a.listens)
-	for _, text := range notInEffect(a.cfg) {
-		a.log.Warn().Msg(text)
-	}
 	a.log.Info().Str("version", a.version).Str("instance", a.instance).Str("addr", a.addr).Msg("penstock starts")
 	served := make(chan struct{})
 	go func() {
@@ -108,10 +108,19 @@ func (a *App) Run(ctx context.Context) error {
 		<-served
 	}()
 
-	if err := a.work(ctx); err != nil && ctx.Err() == nil {
-		return err
+	var beside sync.WaitGroup
+	if a.queries != nil {
+		// Whatever the rest waits for: what is cached is needed most exactly then.
+		beside.Go(func() { a.queries.run(ctx, a.instance, a.version) })
 	}
-	if asked.Err() == nil && ctx.Err() != nil { // not asked: the HTTP server has failed
+	err = a.work(ctx)
+	own := ctx.Err() == nil // else it was asked to end, or the HTTP server has failed
+	fail(err)
+	beside.Wait()
+	switch {
+	case own && err != nil:
+		return err
+	case !own && asked.Err() == nil:
 		return context.Cause(ctx)
 	}
 	a.log.Info().Msg("penstock has stopped")
@@ -120,6 +129,9 @@ func (a *App) Run(ctx context.Context) error {
 
 // work brings up what the consumer stands on, in order, runs it, and takes everything down in reverse.
 func (a *App) work(ctx context.Context) error {
+	if len(a.cfg.Mappings) == 0 {
+		return a.answer(ctx)
+	}
 	pool, err := a.openDatabase(ctx)
 	if err != nil {
 		return err
@@ -131,20 +143,13 @@ func (a *App) work(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	tell := newNotices(conn, a.instance, a.log)
 
-	// A file with the secret or the key may be put in place after the start.
-	var client *sfapi.Client
-	err = a.waitFor(ctx, "salesforce credentials", func(context.Context) (err error) {
-		client, err = newClient(a.cfg, a.log, a.registry)
-		return err
-	})
+	client, pipeline, err := a.login(ctx, tell.breaker)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if err := a.waitFor(ctx, "salesforce login", client.Login); err != nil {
-		return err
-	}
 
 	org := &org{client: client, log: a.log}
 	rules, err := compileRules(a.cfg)
@@ -156,7 +161,6 @@ func (a *App) work(ctx context.Context) error {
 	}
 
 	book := ledger.New(pool, ledger.Options{Owner: a.instance, Lease: a.cfg.Ledger.Lease, Retention: a.cfg.Ledger.Retention})
-	tell := newNotices(conn, a.instance, a.log)
 	var letters *deadletter.Store
 	err = a.waitFor(ctx, "the keys of the dead letters", func(context.Context) (err error) {
 		letters, err = newLetters(pool, a.cfg, deadletter.Options{Log: a.log, Registerer: a.registry})
@@ -165,10 +169,11 @@ func (a *App) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	service, err := a.newConsumer(letters, book, js, client, rules, tell)
+	service, err := a.newConsumer(letters, book, js, client, pipeline, rules, tell)
 	if err != nil {
 		return err
 	}
+	a.writes.Store(service)
 	if err := a.waitFor(ctx, "stream "+a.cfg.Source.Stream, service.Bind); err != nil {
 		return err
 	}
@@ -182,6 +187,9 @@ func (a *App) work(ctx context.Context) error {
 	tended.Go(func() { watchCredentials(tending, service, client) })
 	tended.Go(func() { tell.run(tending) })
 	tended.Go(func() { a.newDriver(js, letters, rules, service, tell).Run(tending) })
+	if a.queries != nil {
+		tended.Go(func() { a.queries.follow(tending, client) })
+	}
 	defer tended.Wait()
 	defer end()
 
@@ -190,7 +198,7 @@ func (a *App) work(ctx context.Context) error {
 	answers := sync.OnceFunc(func() { close(up) })
 	tended.Go(func() {
 		defer answers()
-		if err := control.Serve(tending, conn, desk, a.version, a.log, answers); err != nil {
+		if err := control.Serve(tending, conn, desk.Service(a.version), a.log, answers); err != nil {
 			a.log.Error().Err(err).Msg("control over NATS is not served")
 		}
 	})
@@ -199,11 +207,50 @@ func (a *App) work(ctx context.Context) error {
 	defer a.serving.Store(nil)
 
 	a.phase.run(conn, service, client)
-	a.log.Info().Int("mappings", len(rules)).Str("stream", a.cfg.Source.Stream).Msg("ready")
+	a.log.Info().Int("mappings", len(rules)).Int("queries", len(a.cfg.Queries)).Str("stream", a.cfg.Source.Stream).Msg("ready")
 	err = service.Run(ctx)
 	a.phase.enter("stopping")
 	a.flush(conn)
 	return err
+}
+
+// login waits for Salesforce. From then on queries may ask it.
+func (a *App) login(ctx context.Context, onState func(resilience.State)) (*sfapi.Client, *resilience.Pipeline, error) {
+	// A file with the secret or the key may be put in place after the start.
+	var client *sfapi.Client
+	err := a.waitFor(ctx, "salesforce credentials", func(context.Context) (err error) {
+		client, err = newClient(a.cfg, a.log, a.registry)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.waitFor(ctx, "salesforce login", client.Login); err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	pipeline := newPipeline(a.cfg, a.log, a.registry, onState)
+	if a.queries != nil {
+		a.queries.connect(client, pipeline, a.writes.Load)
+	}
+	return client, pipeline, nil
+}
+
+// answer runs a service that has nothing to write: it needs neither the stream nor the database.
+func (a *App) answer(ctx context.Context) error {
+	client, _, err := a.login(ctx, func(resilience.State) {})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := a.waitFor(ctx, "nats", a.queries.reached); err != nil {
+		return err
+	}
+	a.phase.run(a.queries.conn.Load(), nil, client)
+	a.log.Info().Int("queries", len(a.cfg.Queries)).Msg("ready")
+	a.queries.follow(ctx, client)
+	a.phase.enter("stopping")
+	return nil
 }
 
 // pruneInterval is how often the ledger forgets what nobody has touched for its retention, and dead letters are deleted.
@@ -234,28 +281,21 @@ func watchCredentials(ctx context.Context, service *consumer.Consumer, client *s
 }
 
 func (a *App) newConsumer(
-	letters *deadletter.Store, book *ledger.Ledger, js jetstream.JetStream, client *sfapi.Client, rules []rule, tell *notices,
+	letters *deadletter.Store, book *ledger.Ledger, js jetstream.JetStream,
+	client *sfapi.Client, pipeline *resilience.Pipeline, rules []rule, tell *notices,
 ) (*consumer.Consumer, error) {
 	return consumer.New(consumerConfig(a.cfg, a.instance), routes(rules), consumer.Deps{
 		JetStream:   js,
 		Caller:      client,
 		Ledger:      book,
 		DeadLetters: letters,
-		Pipeline:    newPipeline(a.cfg, a.log, a.registry, tell.breaker),
+		Pipeline:    pipeline,
 		Quota:       client,
 		Log:         a.log,
 		Registerer:  a.registry,
+		Wrote:       a.queries.wrote(),
 		Notice:      tell.gate,
 	})
-}
-
-// notInEffect names what the configuration asks for and this version does not do, so that nobody relies on it.
-func notInEffect(cfg *config.Config) []string {
-	var texts []string
-	if len(cfg.Queries) > 0 {
-		texts = append(texts, "queries are read and checked, but this version does not answer them yet")
-	}
-	return texts
 }
 
 // flush lets the last acks reach the server: an ack that is lost costs a needless redelivery.

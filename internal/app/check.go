@@ -74,6 +74,9 @@ func Check(ctx context.Context, cfg *config.Config) *Report {
 		name string
 		run  func(context.Context)
 	}{{"stream", c.stream}, {"database", c.database}, {"salesforce", c.salesforce}} {
+		if part.name == "database" && c.cfg.Database.URL.Reveal() == "" {
+			continue // there is nothing to write
+		}
 		c.section = part.name
 		bounded, cancel := context.WithTimeout(ctx, checkTimeout)
 		part.run(bounded)
@@ -105,9 +108,6 @@ func (c *checker) configuration() {
 	for _, w := range c.cfg.Warnings() {
 		c.point(Warning, w.Message+": "+w.Fix, w.Problem)
 	}
-	for _, text := range notInEffect(c.cfg) {
-		c.add(Warning, "%s", text)
-	}
 }
 
 func (c *checker) stream(ctx context.Context) {
@@ -118,6 +118,9 @@ func (c *checker) stream(ctx context.Context) {
 	}
 	defer conn.Close()
 	c.add(OK, "NATS %s at %s", conn.ConnectedServerVersion(), conn.ConnectedUrlRedacted())
+	if len(c.cfg.Mappings) == 0 {
+		return
+	}
 	js, err := jetstream.New(conn)
 	if err != nil {
 		c.add(Failure, "JetStream: %v", err)
@@ -261,6 +264,11 @@ func (c *checker) salesforce(ctx context.Context) {
 				r.config.Name, r.mapping.Object(), r.mapping.ExternalID(), len(r.mapping.Targets()))
 		}
 	}
+	c.section = "queries"
+	for i := range c.cfg.Queries {
+		c.query(ctx, client, i)
+	}
+	c.section = "salesforce"
 	c.usage(client.Usage())
 }
 

@@ -71,7 +71,12 @@ func (a *App) endpoints() []ops.Endpoint {
 			Method: op.Method, Path: op.Path, Status: op.Status, Operate: op.Role == control.Operate,
 			Do: func(ctx context.Context, caller ops.Caller, req ops.Request) (any, *ops.Problem) {
 				service := a.serving.Load()
-				if service == nil {
+				switch {
+				case len(a.cfg.Mappings) == 0:
+					return nil, &ops.Problem{
+						Status: http.StatusNotFound, Title: "there is none", Detail: "there are no mappings, so there is nothing to control",
+					}
+				case service == nil:
 					return nil, &ops.Problem{
 						Status: http.StatusServiceUnavailable, Title: "the service is starting", Detail: "see /readyz", After: time.Second,
 					}
@@ -111,7 +116,7 @@ func tokens(cfg *config.Config) []ops.Token {
 	}
 	for _, t := range cfg.HTTP.Tokens {
 		secret, file := t.Token.Reveal(), string(t.TokenFile)
-		list = append(list, ops.Token{Name: t.Name, Operate: t.Role == config.RoleOperate, Secret: func() (string, error) {
+		list = append(list, ops.Token{Name: t.Name, Operate: t.Role == config.RoleOperate, Query: t.Role == config.RoleQuery, Secret: func() (string, error) {
 			if file == "" {
 				return secret, nil
 			}
@@ -196,8 +201,7 @@ func literalOf(key json.RawMessage) (string, error) {
 		}
 		return number.String(), nil
 	}
-	escaped := strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "\b", `\b`, "\f", `\f`, `"`, `\"`).Replace(text)
-	return "'" + escaped + "'", nil
+	return sfapi.Quote(text), nil
 }
 
 // at is the value of a field, or of a field of a parent. A parent that there is not has no fields.

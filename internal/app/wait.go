@@ -13,6 +13,7 @@ import (
 
 	"penstock/consumer"
 	"penstock/internal/ops"
+	"penstock/internal/reads"
 	"penstock/migrations"
 	"penstock/sfapi"
 )
@@ -40,18 +41,23 @@ func every(ctx context.Context, interval time.Duration, do func()) {
 // waitFor tries until it works, ctx ends or waiting is hopeless. What is waited for shows in the log, in /status and in /readyz.
 func (a *App) waitFor(ctx context.Context, what string, try func(context.Context) error) error {
 	a.phase.enter("waiting for " + what)
-	retry := retrypolicy.NewBuilder[any]().
+	return retry(ctx, func(err error, delay time.Duration) {
+		a.phase.enter(fmt.Sprintf("waiting for %s: %v", what, err))
+		a.log.Warn().Err(err).Dur("delay", delay).Msg("waiting for " + what)
+	}, try)
+}
+
+// retry tries until it works, ctx ends or waiting is hopeless; it tells of each failure and when it tries again.
+func retry(ctx context.Context, tell func(error, time.Duration), try func(context.Context) error) error {
+	policy := retrypolicy.NewBuilder[any]().
 		WithMaxAttempts(-1).
 		WithBackoff(firstWait, maxWait).
 		WithJitterFactor(.1).
 		AbortIf(func(_ any, err error) bool { return ctx.Err() != nil || hopeless(err) }).
-		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
-			a.phase.enter(fmt.Sprintf("waiting for %s: %v", what, e.LastError()))
-			a.log.Warn().Err(e.LastError()).Dur("delay", e.Delay).Msg("waiting for " + what)
-		}).
+		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) { tell(e.LastError(), e.Delay) }).
 		Build()
 	worked := false
-	err := failsafe.With(retry).WithContext(ctx).Run(func() error {
+	err := failsafe.With(policy).WithContext(ctx).Run(func() error {
 		err := try(ctx)
 		worked = err == nil
 		return err
@@ -74,8 +80,8 @@ type phase struct {
 	mu      sync.Mutex
 	name    string
 	since   time.Time
-	conn    *nats.Conn // nil until it runs
-	service *consumer.Consumer
+	conn    *nats.Conn         // nil until it runs
+	service *consumer.Consumer // nil until then, and if there are no mappings
 	client  *sfapi.Client
 }
 
@@ -100,11 +106,15 @@ func (p *phase) readiness() ops.Readiness {
 	name, conn, service := p.name, p.conn, p.service
 	p.mu.Unlock()
 	r := ops.Readiness{Gate: []ops.Closed{}}
-	if service == nil || name != "running" {
+	if conn == nil || name != "running" {
 		r.Reason = name
 		return r
 	}
-	for _, c := range service.Closures() {
+	var closures []consumer.Closure
+	if service != nil {
+		closures = service.Closures()
+	}
+	for _, c := range closures {
 		r.Gate = append(r.Gate, ops.Closed{Reason: string(c.Reason), Mapping: c.Mapping, Since: c.Since, Until: c.Until, Why: c.Why})
 	}
 	if r.Ready = conn.IsConnected(); !r.Ready {
@@ -121,7 +131,8 @@ type Status struct {
 	Since    time.Time        `json:"since"` // of the phase
 	NATS     string           `json:"nats,omitempty"`
 	API      *APIUsage        `json:"api,omitempty"`      // absent until Salesforce has told
-	Consumer *consumer.Status `json:"consumer,omitempty"` // absent until it runs
+	Consumer *consumer.Status `json:"consumer,omitempty"` // absent until it runs, and if there are no mappings
+	Reads    *reads.Status    `json:"reads,omitempty"`    // absent if there are no queries
 }
 
 // APIUsage is what Salesforce last said about the org's daily API requests.
@@ -136,14 +147,20 @@ func (a *App) status() any {
 	s := Status{Version: a.version, Instance: a.instance, Phase: a.phase.name, Since: a.phase.since}
 	conn, service, client := a.phase.conn, a.phase.service, a.phase.client
 	a.phase.mu.Unlock()
-	if service == nil {
+	if a.queries != nil {
+		status := a.queries.reads.Status()
+		s.Reads = &status
+	}
+	if conn == nil {
 		return s
 	}
 	s.NATS = conn.Status().String()
 	if usage := client.Usage(); usage.Known {
 		s.API = &APIUsage{Used: usage.Used, Allocation: usage.Allocation, At: usage.At}
 	}
-	status := service.Status()
-	s.Consumer = &status
+	if service != nil {
+		status := service.Status()
+		s.Consumer = &status
+	}
 	return s
 }

@@ -65,6 +65,7 @@ type Error struct {
 	Detail string
 	Field  string        // of the input, if one is to blame
 	After  time.Duration // when to try again; 0: that would not help
+	Told   bool          // the log says so already: a request more is no news
 	Cause  error
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,8 +16,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Names on NATS. Endpoints are <Prefix>.<operation>; an answer that is none carries the headers of the micro protocol and a
-// problem as its body.
+// Names on NATS. Operations are asked on <Prefix>.<operation>; an answer that is none carries the headers of the micro protocol
+// and a problem as its body.
 const (
 	ServiceName = "penstock"
 	Prefix      = "penstock.ctl"
@@ -29,15 +30,35 @@ const (
 	HeaderChannel = "Penstock-Channel" // command, from our own command line
 )
 
+// HeaderRetryAfter is the header of an error that says in how many seconds to try again.
+const HeaderRetryAfter = "Retry-After"
+
 // requestTime bounds one request: a plan may go over a million letters.
 const requestTime = 5 * time.Minute
 
-// maxWaiting is how many requests this instance knows of at a time; more are refused.
+// maxWaiting is how many requests for operations this instance knows of at a time; more are refused.
 const maxWaiting = 100
+
+// Endpoint is one subject on which requests are answered.
+type Endpoint struct {
+	Name    string // as the micro protocol shows it, without dots
+	Subject string
+	// Do answers with a body. It may take as long as it likes, and is called for several requests at a time.
+	Do func(ctx context.Context, headers micro.Headers, body []byte) ([]byte, error)
+}
+
+// ServiceConfig is what a service on NATS is made of.
+type ServiceConfig struct {
+	Version     string
+	Description string
+	Endpoints   []Endpoint
+	MaxWaiting  int           // requests at a time; more are refused
+	RequestTime time.Duration // bounds one of them
+}
 
 // Service answers on NATS. Of all instances one answers each request.
 type Service struct {
-	desk    *Desk
+	cfg     ServiceConfig
 	conn    *nats.Conn
 	log     zerolog.Logger
 	working sync.WaitGroup
@@ -47,14 +68,32 @@ type Service struct {
 	over  bool // nothing is begun any more
 }
 
+// Service is what serves the operations.
+func (d *Desk) Service(version string) ServiceConfig {
+	cfg := ServiceConfig{Version: version, Description: "carries change events into Salesforce", MaxWaiting: maxWaiting, RequestTime: requestTime}
+	for _, op := range d.Operations() {
+		cfg.Endpoints = append(cfg.Endpoints, Endpoint{
+			Name: strings.ReplaceAll(op.Name, ".", "-"), Subject: Prefix + "." + op.Name,
+			Do: func(ctx context.Context, headers micro.Headers, body []byte) ([]byte, error) {
+				answer, err := op.Do(ctx, callerOf(headers), Input{Body: body})
+				if err != nil {
+					return nil, err
+				}
+				return json.Marshal(answer)
+			},
+		})
+	}
+	return cfg
+}
+
 // Serve answers requests until ctx ends, and returns when the last one is answered. It calls up when NATS knows of every
 // endpoint.
-func Serve(ctx context.Context, conn *nats.Conn, desk *Desk, version string, log zerolog.Logger, up func()) error {
-	s := &Service{desk: desk, conn: conn, log: log}
+func Serve(ctx context.Context, conn *nats.Conn, cfg ServiceConfig, log zerolog.Logger, up func()) error {
+	s := &Service{cfg: cfg, conn: conn, log: log}
 	service, err := micro.AddService(conn, micro.Config{
-		Name: ServiceName, Version: semantic(version), Description: "carries change events into Salesforce",
+		Name: ServiceName, Version: semantic(cfg.Version), Description: cfg.Description,
 		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
-			log.Warn().Str("subject", e.Subject).Str("error", e.Description).Msg("control over NATS")
+			log.Warn().Str("subject", e.Subject).Str("error", e.Description).Msg("requests over NATS")
 		},
 	})
 	if err != nil {
@@ -62,10 +101,8 @@ func Serve(ctx context.Context, conn *nats.Conn, desk *Desk, version string, log
 	}
 	defer s.end()
 	defer func() { _ = service.Stop() }() // an error means that the connection is gone already
-	for _, op := range desk.Operations() {
-		// Endpoint names may not have dots, as nats micro shows them.
-		name := strings.ReplaceAll(op.Name, ".", "-")
-		if err := service.AddEndpoint(name, s.handler(ctx, op), micro.WithEndpointSubject(Prefix+"."+op.Name)); err != nil {
+	for _, e := range cfg.Endpoints {
+		if err := service.AddEndpoint(e.Name, s.handler(ctx, e), micro.WithEndpointSubject(e.Subject)); err != nil {
 			return err
 		}
 	}
@@ -99,7 +136,7 @@ func (s *Service) begin(work func(), refuse func()) {
 	defer s.mu.Unlock()
 	switch {
 	case s.over: // another instance is asked, or the caller hears nothing
-	case s.begun >= maxWaiting:
+	case s.begun >= s.cfg.MaxWaiting:
 		refuse()
 	default:
 		s.begun++
@@ -122,17 +159,17 @@ func (s *Service) end() {
 	s.working.Wait()
 }
 
-// handler answers one operation. The client library calls the handlers of a subscription one after the other, so each request
+// handler answers one endpoint. The client library calls the handlers of a subscription one after the other, so each request
 // gets a goroutine of its own.
-func (s *Service) handler(ctx context.Context, op Operation) micro.HandlerFunc {
+func (s *Service) handler(ctx context.Context, e Endpoint) micro.HandlerFunc {
 	return func(req micro.Request) {
 		s.begin(func() {
-			bounded, cancel := context.WithTimeout(ctx, requestTime)
+			bounded, cancel := context.WithTimeout(ctx, s.cfg.RequestTime)
 			defer cancel()
-			answer, err := op.Do(bounded, callerOf(req.Headers()), Input{Body: req.Data()})
-			s.respond(req, op, answer, err)
+			body, err := e.Do(bounded, req.Headers(), req.Data())
+			s.respond(req, e, body, err)
 		}, func() {
-			s.respond(req, op, nil, &Error{
+			s.respond(req, e, nil, &Error{
 				Status: http.StatusServiceUnavailable, Title: "too many requests", Detail: "too many requests wait here; try again", After: away,
 			})
 		})
@@ -140,11 +177,7 @@ func (s *Service) handler(ctx context.Context, op Operation) micro.HandlerFunc {
 }
 
 // respond publishes the answer itself: the request belongs to the client library, which goes on with it while we work.
-func (s *Service) respond(req micro.Request, op Operation, answer any, err error) {
-	var body []byte
-	if err == nil {
-		body, err = json.Marshal(answer)
-	}
+func (s *Service) respond(req micro.Request, endpoint Endpoint, body []byte, err error) {
 	if err == nil && int64(len(body)) > s.conn.MaxPayload() {
 		err = &Error{
 			Status: http.StatusRequestEntityTooLarge, Title: "the answer is too large",
@@ -154,14 +187,17 @@ func (s *Service) respond(req micro.Request, op Operation, answer any, err error
 	reply := &nats.Msg{Subject: req.Reply(), Data: body}
 	if err != nil {
 		e := ErrorOf(err)
-		if e.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-			s.log.Warn().Err(err).Str("operation", op.Name).Msg("an operation failed")
+		if e.Status >= http.StatusInternalServerError && !e.Told && !errors.Is(err, context.Canceled) {
+			s.log.Warn().Err(err).Str("endpoint", endpoint.Name).Msg("a request failed")
 		}
 		reply.Data, _ = json.Marshal(e.Problem())
 		reply.Header = nats.Header{micro.ErrorCodeHeader: {strconv.Itoa(e.Status)}, micro.ErrorHeader: {e.Error()}}
+		if e.After > 0 {
+			reply.Header.Set(HeaderRetryAfter, strconv.Itoa(int(math.Ceil(e.After.Seconds()))))
+		}
 	}
 	if err := s.conn.PublishMsg(reply); err != nil {
-		s.log.Debug().Err(err).Str("operation", op.Name).Msg("answer not sent")
+		s.log.Debug().Err(err).Str("endpoint", endpoint.Name).Msg("answer not sent")
 	}
 }
 

@@ -21,7 +21,7 @@ func TestTheVersionIsOneThatTheMicroProtocolTakes(t *testing.T) {
 // TestTooManyRequestsAreRefused: a flood must not pile up here.
 func TestTooManyRequestsAreRefused(t *testing.T) {
 	t.Parallel()
-	s := &Service{}
+	s := &Service{cfg: ServiceConfig{MaxWaiting: maxWaiting}}
 	release, refused := make(chan struct{}), 0
 	for range maxWaiting + 10 {
 		s.begin(func() { <-release }, func() { refused++ })

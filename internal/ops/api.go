@@ -104,8 +104,12 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, e Endpoint) {
 	// It holds for what is left of a body that is refused too. An error means that the server cannot; then nothing bounds it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	caller, problem := s.authenticate(r)
-	if problem == nil && e.Operate && !caller.Operate {
-		problem = &Problem{Status: http.StatusForbidden, Title: "not allowed", Detail: "this needs a token with the role operate"}
+	if problem == nil && !caller.Operate && (e.Operate || caller.Query) {
+		role := "read or operate"
+		if e.Operate {
+			role = "operate"
+		}
+		problem = &Problem{Status: http.StatusForbidden, Title: "not allowed", Detail: "this needs a token with the role " + role}
 	}
 	var req Request
 	if problem == nil {

@@ -14,7 +14,8 @@ import (
 // Token lets whoever presents it in.
 type Token struct {
 	Name    string // who it was given to, for the audit table
-	Operate bool   // else it may only read
+	Operate bool   // it may do everything
+	Query   bool   // it may ask named queries, and nothing else. Neither: it may only read
 	// Secret is asked with each request, because the file that holds it may change. An error means that nobody gets in with it.
 	Secret func() (string, error)
 }
@@ -23,6 +24,7 @@ type Token struct {
 type Caller struct {
 	Name    string
 	Operate bool
+	Query   bool
 }
 
 // authenticate finds out who makes a request. Without tokens whoever sits on this machine may do everything, and nobody else
@@ -59,7 +61,7 @@ func (s *Server) bearer(given string) (who Caller, ok bool) {
 		}
 		wanted := sha256.Sum256([]byte(secret))
 		if same := subtle.ConstantTimeCompare(digest[:], wanted[:]) == 1; same && err == nil && secret != "" && !ok {
-			who, ok = Caller{Name: t.Name, Operate: t.Operate}, true
+			who, ok = Caller{Name: t.Name, Operate: t.Operate, Query: t.Query}, true
 		}
 	}
 	return who, ok

@@ -5,6 +5,7 @@
 //	/metrics  Prometheus
 //	/status   JSON: phase of the start, gate, mappings, API usage
 //	/api/v1   control, for callers with a token or on this machine; openapi.yaml below it says what there is
+//	/v1/query named queries, for callers with a token that may ask them or on this machine
 //
 // A closed gate does not make the service unready: nothing is gained by restarting it, and cached reads are needed most
 // exactly then.
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +53,9 @@ type Options struct {
 
 	Endpoints []Endpoint // of control, below /api/v1
 	Tokens    []Token    // of those who may ask for them; none: whoever sits on this machine
+
+	// Query answers a named query, below /v1/query; nil: there are none.
+	Query func(ctx context.Context, name string, params url.Values) (*Answer, *Problem)
 }
 
 // Server serves the endpoints. Use Listen, then Serve.
@@ -122,6 +127,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, http.StatusOK, s.opts.Status()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{Timeout: writeTimeout / 2}))
 	s.route(mux)
+	s.routeQueries(mux)
 	return mux
 }
 

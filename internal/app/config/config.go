@@ -193,8 +193,8 @@ type Redelivery struct {
 
 // Database is the Postgres that holds dead letters and the ledger.
 type Database struct {
-	// URL is a Postgres URL or keyword string, as libpq takes it. Required.
-	URL URL `yaml:"url" need:"url: ${DATABASE_URL}"`
+	// URL is a Postgres URL or keyword string, as libpq takes it. Required if there are mappings.
+	URL URL `yaml:"url"`
 }
 
 // DeadLetters is how long dead letters are kept, and how.
@@ -240,7 +240,7 @@ type HTTP struct {
 type HTTPToken struct {
 	// Name says who has it; it is written to the audit table. Required.
 	Name string `yaml:"name" need:"name: alice"`
-	// Role is read (states, counts and errors) or operate (also contents of events, and changes). Defaults to read.
+	// Role is read (states, counts and errors), operate (also contents of events, changes, and queries) or query (queries alone). Defaults to read.
 	Role Role `yaml:"role"`
 	// Token is the token itself; this or token_file is required. Defaults to none.
 	Token Secret `yaml:"token"`
@@ -248,10 +248,22 @@ type HTTPToken struct {
 	TokenFile File `yaml:"token_file"`
 }
 
-// Reads are limits that all queries share.
+// Reads are what all queries share.
 type Reads struct {
 	// DailyCallShare is the share of the org's daily API requests, used by anyone, at which queries answer from the cache only. Defaults to 0.7.
 	DailyCallShare float64 `yaml:"daily_call_share" min:"0.01" max:"1"`
+	// MaxConcurrentCalls is how many queries ask Salesforce at a time; they have slots of their own beside those of writes. Defaults to 4.
+	MaxConcurrentCalls int `yaml:"max_concurrent_calls" min:"1" max:"100"`
+	// Timeout is how long an ask waits for Salesforce before it gets what is cached. Defaults to 10s.
+	Timeout time.Duration `yaml:"timeout" min:"100ms" max:"10m"`
+	// RefreshOnWrite is how often an answer is asked for again because its objects are written, in the long run; the first times it is asked for at once. Defaults to 5s.
+	RefreshOnWrite time.Duration `yaml:"refresh_on_write" min:"0" max:"24h"`
+	// Bucket is the JetStream key-value bucket that keeps answers. It is created if missing. Defaults to PENSTOCK_READS.
+	Bucket string `yaml:"bucket" is:"bucket name"`
+	// MaxBytes is how large the bucket may become, if it is created. Defaults to 256MiB.
+	MaxBytes Size `yaml:"max_bytes" min:"1MiB" max:"1024GiB"`
+	// MaxMemory is how many bytes of answers each process keeps beside the bucket. Defaults to 64MiB.
+	MaxMemory Size `yaml:"max_memory" min:"1MiB" max:"1024GiB"`
 }
 
 // Log is what is logged, to standard error.

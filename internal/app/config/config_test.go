@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"penstock/consumer/mapping"
+	"penstock/internal/reads/soql"
 	"penstock/sfapi"
 )
 
@@ -108,9 +109,12 @@ func TestTheExampleOfTheDesignLoadsWithoutAProblem(t *testing.T) {
 	want.Queries = []Query{{
 		Name:     "accounts_by_industry",
 		SOQL:     "SELECT Id, Name, Industry FROM Account WHERE Industry = :industry LIMIT 50",
-		Params:   map[string]ParamType{"industry": StringParam},
+		Params:   map[string]soql.Type{"industry": soql.String},
 		FreshFor: 30 * time.Second,
 		MaxStale: 24 * time.Hour,
+
+		MaxResultRecords: 2000,
+		MaxResultBytes:   1 << 20,
 	}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -167,7 +171,10 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 		HTTP: HTTP{Addr: ":9090", Token: NewSecret("to:ken,with#signs"), Tokens: []HTTPToken{
 			{Name: "alice", Role: RoleOperate, Token: NewSecret("x")}, {Name: "grafana", Role: RoleRead, TokenFile: file("token")},
 		}},
-		Reads:           Reads{DailyCallShare: 0.5},
+		Reads: Reads{
+			DailyCallShare: 0.5, MaxConcurrentCalls: 2, Timeout: 1500 * time.Millisecond,
+			Bucket: "ANSWERS", MaxBytes: 1 << 30, MaxMemory: 2 << 20,
+		},
 		Log:             Log{Level: LevelDebug, Format: FormatConsole},
 		ShutdownTimeout: time.Minute,
 		Mappings: []Mapping{
@@ -199,8 +206,9 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 			},
 		},
 		Queries: []Query{{
-			Name: "q", SOQL: "SELECT Id FROM Contact WHERE A = :a AND B = ':not' AND C = LAST_N_DAYS:30", FreshFor: 0, MaxStale: time.Minute,
-			Params: map[string]ParamType{"a": IntegerParam},
+			Name: "q", SOQL: "SELECT Id FROM Contact WHERE A = :a AND B = ':not' AND C = LAST_N_DAYS:30", FreshFor: 2 * time.Second, MaxStale: time.Minute,
+			Params: map[string]soql.Type{"a": soql.Integer}, RefreshAhead: 500 * time.Millisecond,
+			MaxResultRecords: 7, MaxResultBytes: 2 << 10, Objects: []string{"Account", "Sync__c"},
 		}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {

@@ -42,8 +42,11 @@ func Default() *Config {
 		DeadLetters: DeadLetters{Retention: Retention{
 			Recovered: 7 * day, Resolved: 30 * day, Superseded: 30 * day, Discarded: 90 * day,
 		}},
-		HTTP:            HTTP{Addr: "127.0.0.1:8080"},
-		Reads:           Reads{DailyCallShare: 0.7},
+		HTTP: HTTP{Addr: "127.0.0.1:8080"},
+		Reads: Reads{
+			DailyCallShare: 0.7, MaxConcurrentCalls: 4, Timeout: 10 * time.Second, RefreshOnWrite: 5 * time.Second,
+			Bucket: "PENSTOCK_READS", MaxBytes: 256 << 20, MaxMemory: 64 << 20,
+		},
 		Log:             Log{Level: LevelInfo, Format: FormatJSON},
 		ShutdownTimeout: 30 * time.Second,
 	}
@@ -69,5 +72,5 @@ func (m *Mapping) fill() {
 
 // fill gives a query its defaults.
 func (q *Query) fill() {
-	*q = Query{FreshFor: 30 * time.Second, MaxStale: 24 * time.Hour}
+	*q = Query{FreshFor: 30 * time.Second, MaxStale: 24 * time.Hour, MaxResultRecords: 2000, MaxResultBytes: 1 << 20}
 }

@@ -21,6 +21,7 @@ const page = "../../../docs/configuration.md"
 // byRule are keys whose default cannot be read off Default(), and how the page tells it.
 var byRule = map[string]string{
 	"source.stream":               "required",
+	"database.url":                "required",
 	"ledger.lease":                "twice `salesforce.timeout`",
 	"deadletters.keys":            "none",
 	"http.tokens":                 "none",

@@ -37,6 +37,10 @@ func check(form, text string) *fault {
 		if !word.MatchString(text) || len(text) > 40 {
 			return &fault{"is not a valid key id", "use up to 40 letters, digits, - and _"}
 		}
+	case "bucket name":
+		if !word.MatchString(text) || len(text) > maxNameLength-len("KV_") {
+			return &fault{"is not a name of a bucket", "use letters, digits, - and _"}
+		}
 	case "stream name":
 		if text == "" || len(text) > maxNameLength-1 || strings.ContainsFunc(text, notInName) {
 			return &fault{"is not a name that NATS accepts here", "use letters, digits, - and _; not . * > / \\ or white space"}

@@ -1,10 +1,10 @@
 package config
 
 import (
-	"regexp"
-	"slices"
 	"strings"
 	"time"
+
+	"penstock/internal/reads/soql"
 )
 
 // Query is a named SOQL query that callers may ask, and how old its answer may be.
@@ -14,29 +14,29 @@ type Query struct {
 	// SOQL is the query; :name stands for a parameter. Required.
 	SOQL string `yaml:"soql" need:"soql: SELECT Id, Name FROM Account" is:"SOQL"`
 	// Params are the parameters and their types. Defaults to none.
-	Params map[string]ParamType `yaml:"params" is:"parameter name"`
+	Params map[string]soql.Type `yaml:"params" is:"parameter name"`
 	// FreshFor is how long an answer is given again without asking Salesforce. Defaults to 30s.
 	FreshFor time.Duration `yaml:"fresh_for" min:"0" max:"24h"`
+	// RefreshAhead is how much of fresh_for is left when an ask begins to refresh the answer while it is still given. Defaults to 0s.
+	RefreshAhead time.Duration `yaml:"refresh_ahead" min:"0" max:"24h"`
 	// MaxStale is how old an answer may be that is given, marked as stale, while Salesforce cannot be asked. Defaults to 24h.
 	MaxStale time.Duration `yaml:"max_stale" min:"0" max:"720h"`
+	// MaxResultRecords is how many records an answer may have; larger ones are refused. Defaults to 2000.
+	MaxResultRecords int `yaml:"max_result_records" min:"1" max:"50000"`
+	// MaxResultBytes is how large the records of an answer may be as JSON; larger ones are refused. Defaults to 1MiB.
+	MaxResultBytes Size `yaml:"max_result_bytes" min:"1KiB" max:"16MiB"`
+	// Objects are further objects whose changes make its answers expire, such as those of subqueries. Defaults to none.
+	Objects []string `yaml:"objects" is:"API name"`
 }
 
-// A quoted text may hold anything; LAST_N_DAYS:30 and 12:00:00 are no parameters, since a name starts with a letter.
-var soqlToken = regexp.MustCompile(`'(?:[^'\\]|\\.)*'?|:\s*([A-Za-z_]\w*)`)
-
-// placeholders returns the names of the parameters that the SOQL asks for, each once.
-func (q *Query) placeholders() []string {
-	var names []string
-	for _, m := range soqlToken.FindAllStringSubmatch(q.SOQL, -1) {
-		if m[1] != "" && !slices.Contains(names, m[1]) {
-			names = append(names, m[1])
-		}
-	}
-	return names
+// Template is the query with places for its parameters. Loading the configuration has proved that it can be read.
+func (q *Query) Template() *soql.Template {
+	t, _ := soql.Parse(q.SOQL, q.Params)
+	return t
 }
 
-func isSelect(soql string) bool {
-	verb, _, _ := strings.Cut(strings.TrimSpace(soql), " ")
+func isSelect(text string) bool {
+	verb, _, _ := strings.Cut(strings.TrimSpace(text), " ")
 	first, _, _ := strings.Cut(verb, "\n")
 	return strings.EqualFold(first, "SELECT")
 }

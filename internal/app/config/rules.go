@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"penstock/consumer/mapping"
+	"penstock/internal/reads/soql"
 )
 
 // mappings checks every mapping by itself and against its neighbours, and compiles it.
@@ -144,13 +145,24 @@ func (c *checker) queries() {
 		} else {
 			first[q.Name] = i
 		}
-		for _, p := range q.placeholders() {
-			if _, ok := q.Params[p]; !ok && c.sound(join(path, "params"), join(path, "soql")) {
-				c.add(join(path, "soql"), c.src.within(join(path, "soql"), ":"+p), ":"+p, fmt.Sprintf("the parameter %q has no type", p),
-					fmt.Sprintf("add it, for example params: {%s: string}", p))
-			}
-		}
+		c.soql(q, path)
 		c.atLeast(term{join(path, "max_stale"), q.MaxStale}, term{join(path, "fresh_for"), q.FreshFor}, 1, "")
+		if q.RefreshAhead > 0 && q.RefreshAhead >= q.FreshFor {
+			c.clash(join(path, "refresh_ahead"), join(path, "fresh_for"),
+				fmt.Sprintf("is not less than fresh_for (%s)", formatDuration(q.FreshFor)), "write a part of it, such as a fifth")
+		}
+	}
+}
+
+// soql notes what is wrong with the text of a query and with its parameters.
+func (c *checker) soql(q *Query, path string) {
+	key := join(path, "soql")
+	if q.SOQL == "" || !c.sound(join(path, "params"), key) {
+		return
+	}
+	_, problems := soql.Parse(q.SOQL, q.Params)
+	for _, p := range problems {
+		c.add(key, c.src.within(key, p.Text), p.Text, p.Message, p.Fix)
 	}
 }
 

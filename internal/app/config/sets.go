@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"penstock/consumer/mapping"
+	"penstock/internal/reads/soql"
 	"penstock/sfapi"
 )
 
@@ -53,29 +54,12 @@ type Role string
 // The roles.
 const (
 	RoleRead    Role = "read"    // see states, counts and errors
-	RoleOperate Role = "operate" // also see contents of events, and change states
+	RoleOperate Role = "operate" // also see contents of events, change states, and ask queries
+	RoleQuery   Role = "query"   // ask the named queries, and nothing else
 )
 
 // Roles lists every Role.
-func Roles() []Role { return []Role{RoleRead, RoleOperate} }
-
-// ParamType is the type of a query's parameter: it decides what is accepted and how it is written into the SOQL.
-type ParamType string
-
-// The types of parameters.
-const (
-	StringParam   ParamType = "string"
-	IntegerParam  ParamType = "integer"
-	NumberParam   ParamType = "number"
-	BooleanParam  ParamType = "boolean"
-	DateParam     ParamType = "date"     // YYYY-MM-DD
-	DatetimeParam ParamType = "datetime" // RFC 3339
-)
-
-// ParamTypes lists every ParamType.
-func ParamTypes() []ParamType {
-	return []ParamType{StringParam, IntegerParam, NumberParam, BooleanParam, DateParam, DatetimeParam}
-}
+func Roles() []Role { return []Role{RoleRead, RoleOperate, RoleQuery} }
 
 // closedSet returns the texts that values of the type may have, nil if any text will do.
 func closedSet(t reflect.Type) []string {
@@ -90,8 +74,8 @@ func closedSet(t reflect.Type) []string {
 		return texts(Formats())
 	case reflect.TypeFor[Role]():
 		return texts(Roles())
-	case reflect.TypeFor[ParamType]():
-		return texts(ParamTypes())
+	case reflect.TypeFor[soql.Type]():
+		return texts(soql.Types())
 	case reflect.TypeFor[mapping.Events]():
 		return texts(mapping.EventKinds())
 	case reflect.TypeFor[mapping.Ordering]():

@@ -131,6 +131,12 @@ func (c *checker) auth() {
 func (c *checker) database() {
 	const path = "database.url"
 	text := c.cfg.Database.URL.Reveal()
+	if text == "" {
+		if len(c.cfg.Mappings) > 0 || len(c.cfg.Queries) == 0 {
+			c.missing(path, "", "url: ${DATABASE_URL}")
+		}
+		return
+	}
 	if !c.sound(path) || keyword.MatchString(text) {
 		return
 	}

@@ -175,8 +175,9 @@ func (c *checker) unordered(m *Mapping, path string) {
 
 // unasked warns of parameters that the SOQL does not use.
 func (c *checker) unasked(q *Query, path string) {
+	template := q.Template()
 	for name := range q.Params {
-		if !slices.Contains(q.placeholders(), name) {
+		if !template.Used(name) {
 			c.warn(join(join(path, "params"), name), fmt.Sprintf("the query does not use :%s", name), "remove the parameter")
 		}
 	}

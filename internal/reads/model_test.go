@@ -1,0 +1,522 @@
+package reads_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+	"pgregory.net/rapid"
+
+	"penstock/internal/reads"
+	"penstock/internal/reads/soql"
+	"penstock/resilience"
+	"penstock/sfapi"
+)
+
+// mood is how the org of the model answers.
+type mood int
+
+const (
+	well     mood = iota
+	slow          // but in time
+	down          // fails at once
+	hanging       // never answers
+	refusing      // the query is broken
+	spent         // the daily calls are used up
+	moods
+)
+
+// org is a Salesforce whose one record counts how often it was written.
+type org struct {
+	mu      sync.Mutex
+	mood    mood
+	since   time.Time   // of the mood
+	written []time.Time // when version 1, 2, … was written
+	calls   map[string]int
+	asked   int
+}
+
+func (o *org) write() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.written = append(o.written, time.Now())
+}
+
+// version is what a query that is carried out at a time finds.
+func (o *org) version(at time.Time) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for _, w := range o.written {
+		if !w.After(at) {
+			n++
+		}
+	}
+	return n
+}
+
+// visitor is the org as one instance sees it.
+type visitor struct {
+	*org
+	m    *model
+	name string
+}
+
+func (v *visitor) Pages(ctx context.Context, soql string) iter.Seq2[sfapi.Page, error] {
+	return func(yield func(sfapi.Page, error) bool) {
+		v.mu.Lock()
+		mood := v.mood
+		if mood == spent && time.Since(v.since) > 2*modelTimeout {
+			v.m.complain("%s asks although the calls are used up", v.name)
+		}
+		v.asked++
+		key := v.name + " " + soql
+		v.calls[key]++
+		if v.calls[key] > 1 {
+			v.m.complain("%s asks the same twice at a time", v.name)
+		}
+		v.mu.Unlock()
+		defer func() {
+			v.mu.Lock()
+			v.calls[key]--
+			v.mu.Unlock()
+		}()
+		switch mood {
+		case slow:
+			time.Sleep(time.Duration(v.m.draw(1, 4000)) * time.Millisecond)
+		case hanging:
+			<-ctx.Done()
+			v.m.failed(v.name)
+			yield(sfapi.Page{}, &sfapi.Error{Op: "query", Kind: sfapi.System, Code: "TIMEOUT", Cause: ctx.Err()})
+			return
+		case down, spent:
+			v.m.failed(v.name)
+			yield(sfapi.Page{}, &sfapi.Error{Op: "query", Kind: sfapi.System, Code: "SERVER_UNAVAILABLE", Status: 503})
+			return
+		case refusing:
+			v.m.refused(v.name)
+			yield(sfapi.Page{}, &sfapi.Error{Op: "query", Kind: sfapi.Permanent, Code: "INVALID_FIELD", Status: 400})
+			return
+		}
+		record := fmt.Sprintf(`{"v": %d}`, v.version(time.Now()))
+		time.Sleep(50 * time.Millisecond)
+		if !yield(sfapi.Page{Total: 1, Records: []json.RawMessage{json.RawMessage(record)}}, nil) {
+			return
+		}
+		v.m.answered(v.name)
+	}
+}
+
+func (v *visitor) Usage() sfapi.Usage {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	used := 10
+	if v.mood == spent {
+		used = 80
+	}
+	return sfapi.Usage{Used: used, Allocation: 100, At: time.Now(), Known: true}
+}
+
+func (v *visitor) Forecast(int) time.Time { return time.Now().Add(time.Hour) }
+
+// chest is a bucket in memory with a clock of its own, and with troubles.
+type chest struct {
+	mu       sync.Mutex
+	values   map[string]kept
+	watchers []watcher
+	skew     time.Duration
+	deaf     bool // reads fail
+	full     bool // writes fail
+	away     bool // it does not answer
+}
+
+type kept struct {
+	value []byte
+	until time.Time
+}
+
+type watcher struct {
+	ctx  context.Context //nolint:containedctx // it says whether somebody still watches
+	told func(string, []byte)
+}
+
+var errChest = errors.New("the chest is stuck")
+
+func (c *chest) trouble(ctx context.Context, stuck *bool) error {
+	c.mu.Lock()
+	away, some := c.away, *stuck
+	c.mu.Unlock()
+	if away {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if some {
+		return errChest
+	}
+	return nil
+}
+
+func (c *chest) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	if err := c.trouble(ctx, &c.deaf); err != nil {
+		return nil, false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.values[key]
+	if !ok || time.Now().After(k.until) {
+		return nil, false, nil
+	}
+	return slices.Clone(k.value), true, nil
+}
+
+func (c *chest) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := c.trouble(ctx, &c.full); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.values[key] = kept{slices.Clone(value), time.Now().Add(ttl)}
+	for _, w := range c.watchers {
+		if w.ctx.Err() == nil && strings.HasPrefix(key, "written.") {
+			go w.told(key, value)
+		}
+	}
+	return nil
+}
+
+func (c *chest) Watch(ctx context.Context, _ string, told func(string, []byte)) error {
+	c.mu.Lock()
+	c.watchers = append(c.watchers, watcher{ctx, told})
+	for key, k := range c.values {
+		if strings.HasPrefix(key, "written.") {
+			go told(key, k.value)
+		}
+	}
+	c.mu.Unlock()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (c *chest) Now(context.Context) (time.Time, error) { return time.Now().Add(c.skew), nil }
+
+func (c *chest) Limit() int { return 1 << 20 }
+
+// instance is one process of the model.
+type instance struct {
+	name  string
+	reads *reads.Reads
+	end   func()
+}
+
+// model plays a life of several instances, and knows what they may answer.
+type model struct {
+	t         *rapid.T
+	org       *org
+	chest     *chest
+	instances []*instance
+	born      int
+	fresh     time.Duration
+	stale     time.Duration
+
+	mu       sync.Mutex
+	failures map[string]time.Time // when an instance was last not answered
+	refusals map[string]time.Time
+	made     map[string]time.Time // when an instance was last answered
+	noise    uint64
+	wrong    []string
+}
+
+func (m *model) complain(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wrong = append(m.wrong, fmt.Sprintf(format, args...))
+}
+
+// draw is randomness for goroutines that may not draw from rapid.
+func (m *model) draw(least, most int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.noise = m.noise*6364136223846793005 + 1442695040888963407
+	return least + int((m.noise>>33)%uint64(most-least+1))
+}
+
+func (m *model) note(at map[string]time.Time, name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at[name] = time.Now()
+}
+
+func (m *model) failed(name string)   { m.note(m.failures, name) }
+func (m *model) refused(name string)  { m.note(m.refusals, name) }
+func (m *model) answered(name string) { m.note(m.made, name) }
+
+func (m *model) last(at map[string]time.Time, name string) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return at[name]
+}
+
+const (
+	modelTimeout = 5 * time.Second
+	modelQuery   = "SELECT Id FROM Thing WHERE Name = :name"
+)
+
+// start begins an instance on what the bucket holds.
+func (m *model) start(ctx context.Context) *instance {
+	m.born++
+	in := &instance{name: fmt.Sprintf("instance %d", m.born)}
+	template, problems := soql.Parse(modelQuery, map[string]soql.Type{"name": soql.String})
+	if len(problems) > 0 {
+		m.complain("%v", problems)
+	}
+	in.reads = reads.New(reads.Config{Timeout: modelTimeout, DailyCallShare: 0.7, MaxMemory: 1 << 20}, []reads.Query{{
+		Name: "q", Template: template, FreshFor: m.fresh, MaxStale: m.stale, RefreshAhead: m.fresh / 5, MaxRecords: 10, MaxBytes: 1 << 10,
+	}}, reads.Options{Bucket: m.chest, Log: zerolog.Nop(), Random: func() float64 { return float64(m.draw(0, 99)) / 100 }})
+	if err := in.reads.SetClock(ctx); err != nil {
+		m.complain("%v", err)
+	}
+	writes := resilience.New(resilience.Config{}, resilience.Options{})
+	in.reads.Connect(reads.Live{
+		Salesforce: &visitor{org: m.org, m: m, name: in.name},
+		Pipeline: writes.Beside(resilience.Config{MaxAttempts: 2, InitialDelay: time.Second, Timeout: modelTimeout, MaxConcurrent: 4},
+			func() bool { return true }),
+	})
+	running, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		in.reads.Run(running)
+	}()
+	in.end = func() {
+		cancel()
+		<-ended
+	}
+	return in
+}
+
+// ask asks an instance, and checks what it says.
+func (m *model) ask(ctx context.Context, in *instance, name string, maxAge, maxStale time.Duration) {
+	body := fmt.Sprintf(`{"name":%q`, name)
+	if maxAge >= 0 {
+		body += fmt.Sprintf(`,"max_age":%q`, maxAge)
+	}
+	if maxStale >= 0 {
+		body += fmt.Sprintf(`,"max_stale":%q`, maxStale)
+	}
+	began := time.Now()
+	reply, err := in.reads.AskJSON(ctx, "q", []byte(body+"}"))
+	now := time.Now()
+	if took := now.Sub(began); took > 4*modelTimeout {
+		m.complain("an ask took %v", took)
+	}
+	if err != nil {
+		m.checkError(in, err, now)
+		return
+	}
+	var said struct {
+		Records []struct{ V int }
+		AsOf    time.Time `json:"as_of"`
+		Age     float64   `json:"age_seconds"`
+		Stale   bool
+		Source  string
+	}
+	if err := json.Unmarshal(reply.AppendJSON(nil), &said); err != nil || len(said.Records) != 1 {
+		m.complain("answer %s: %v", reply.AppendJSON(nil), err)
+		return
+	}
+	asOf := reply.AsOf.Add(-m.chest.skew)
+	age := now.Sub(asOf)
+	if math.Abs(age.Seconds()-said.Age) > 0.002 || age < 0 {
+		m.complain("an answer of %v says that it is %v s old", age, said.Age)
+	}
+	if least, most := m.org.version(asOf), m.org.version(now); said.Records[0].V < least || said.Records[0].V > most {
+		m.complain("version %d is given as of %v ago, when it was %d, now %d", said.Records[0].V, age, least, most)
+	}
+	fresh, stale := m.fresh, m.stale
+	if maxAge >= 0 {
+		fresh = min(fresh, maxAge)
+	}
+	if maxStale >= 0 {
+		fresh, stale = min(fresh, maxStale), min(stale, maxStale)
+	}
+	switch {
+	case said.Source == "salesforce":
+		if said.Stale || asOf.Before(began.Add(-2*modelTimeout)) {
+			m.complain("a live answer is %v old, stale %v", age, said.Stale)
+		}
+	case !said.Stale && age >= fresh:
+		m.complain("an answer of %v passes for fresh, allowed are %v", age, fresh)
+	case said.Stale && age > stale:
+		m.complain("a stale answer is %v old, allowed are %v", age, stale)
+	case said.Stale && !m.excused(in, began):
+		m.complain("an answer is stale although %s could ask", in.name)
+	}
+}
+
+// excused says whether an instance had a reason not to ask Salesforce: it cannot be asked now, failed not long ago, or failed and
+// finds out just now whether it is well again.
+func (m *model) excused(in *instance, now time.Time) bool {
+	failed := m.last(m.failures, in.name)
+	const rest = time.Minute + 2*modelTimeout
+	m.org.mu.Lock()
+	defer m.org.mu.Unlock()
+	mood, probing := m.org.mood, false
+	for key, calls := range m.org.calls {
+		probing = probing || calls > 0 && strings.HasPrefix(key, in.name+" ") && !failed.IsZero()
+	}
+	return mood == down || mood == hanging || mood == spent || now.Sub(failed) < rest || probing
+}
+
+func (m *model) checkError(in *instance, err error, now time.Time) {
+	var own *reads.Error
+	switch {
+	case !errors.As(err, &own):
+		m.complain("an error that is none of ours: %v", err)
+	case own.Kind == reads.Broken && now.Sub(m.last(m.refusals, in.name)) > 11*time.Second:
+		m.complain("a query is called broken long after it was: %v", err)
+	case own.Kind == reads.Unavailable && own.After <= 0:
+		m.complain("nobody says when to ask again: %v", err)
+	case own.Kind == reads.Unavailable && !m.excused(in, now):
+		m.complain("there is no answer although %s could ask: %v", in.name, err)
+	case own.Kind != reads.Broken && own.Kind != reads.Unavailable:
+		m.complain("unexpected: %v", err)
+	}
+}
+
+// step does one thing.
+func (m *model) step(ctx context.Context) {
+	pick := func() *instance { return m.instances[rapid.IntRange(0, len(m.instances)-1).Draw(m.t, "instance")] }
+	switch rapid.IntRange(0, 9).Draw(m.t, "step") {
+	case 0:
+		m.org.mu.Lock()
+		m.org.mood, m.org.since = mood(rapid.IntRange(0, int(moods)-1).Draw(m.t, "mood")), time.Now()
+		m.org.mu.Unlock()
+	case 1:
+		m.chest.mu.Lock()
+		trouble := rapid.IntRange(0, 5).Draw(m.t, "chest")
+		m.chest.deaf, m.chest.full, m.chest.away = trouble == 1, trouble == 2, trouble == 3
+		if trouble == 4 {
+			m.chest.values = map[string]kept{}
+		}
+		m.chest.mu.Unlock()
+	case 2, 3:
+		m.org.write()
+		in := pick()
+		in.reads.Wrote("thing")
+		if !m.knows(ctx, in) {
+			m.complain("%s gives an old answer as fresh after it wrote", in.name)
+		}
+	case 4:
+		i := rapid.IntRange(0, len(m.instances)-1).Draw(m.t, "ends")
+		m.instances[i].end()
+		m.instances[i] = m.start(ctx)
+	case 5, 6:
+		time.Sleep(time.Duration(rapid.Int64Range(1, int64(2*m.stale+time.Second)).Draw(m.t, "while")))
+	default:
+		m.burst(ctx, pick)
+	}
+}
+
+// knows says whether an instance that has just written gives nothing older as fresh.
+func (m *model) knows(ctx context.Context, in *instance) bool {
+	now := time.Now()
+	reply, err := in.reads.AskJSON(ctx, "q", []byte(`{"name":"a"}`))
+	return err != nil || reply.Stale || reply.AsOf.Add(-m.chest.skew).After(now)
+}
+
+// burst lets several ask at about the same time.
+func (m *model) burst(ctx context.Context, pick func() *instance) {
+	var asking sync.WaitGroup
+	for range rapid.IntRange(1, 6).Draw(m.t, "askers") {
+		in := pick()
+		name := rapid.SampledFrom([]string{"a", "b"}).Draw(m.t, "name")
+		maxAge := rapid.SampledFrom([]time.Duration{-1, -1, 0, m.fresh / 3}).Draw(m.t, "max_age")
+		maxStale := rapid.SampledFrom([]time.Duration{-1, -1, 0, m.stale / 3}).Draw(m.t, "max_stale")
+		late := time.Duration(rapid.IntRange(0, 100).Draw(m.t, "late")) * time.Millisecond
+		asking.Go(func() {
+			time.Sleep(late)
+			m.ask(ctx, in, name, maxAge, maxStale)
+		})
+	}
+	asking.Wait()
+}
+
+// life plays one life of a model in a bubble of fake time, and returns what is wrong with its answers.
+func life(t *testing.T, rt *rapid.T) (wrong []string) {
+	var thrown any
+	synctest.Test(t, func(*testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		m := &model{
+			t: rt, org: &org{calls: map[string]int{}}, chest: &chest{values: map[string]kept{}},
+			failures: map[string]time.Time{}, refusals: map[string]time.Time{}, made: map[string]time.Time{},
+		}
+		defer func() {
+			thrown = recover()
+			for _, in := range m.instances {
+				in.end()
+			}
+			wrong = m.wrong
+		}()
+		m.chest.skew = time.Duration(rapid.Int64Range(-int64(time.Hour), int64(time.Hour)).Draw(rt, "skew"))
+		m.fresh = time.Duration(rapid.IntRange(0, 60_000).Draw(rt, "fresh ms")) * time.Millisecond
+		m.stale = m.fresh + time.Duration(rapid.IntRange(0, 600_000).Draw(rt, "stale ms"))*time.Millisecond
+		m.noise = rapid.Uint64().Draw(rt, "noise")
+		for range rapid.IntRange(1, 3).Draw(rt, "instances") {
+			m.instances = append(m.instances, m.start(ctx))
+		}
+		for range rapid.IntRange(5, 40).Draw(rt, "steps") {
+			m.step(ctx)
+		}
+		m.recovers(ctx)
+	})
+	if thrown != nil {
+		panic(thrown)
+	}
+	return wrong
+}
+
+// modelCases is how many lives TestNoAnswerIsOlderThanItSays looks at.
+const modelCases = 3_000
+
+// TestNoAnswerIsOlderThanItSays plays lives of several instances with a shared bucket, and holds every answer against what the org
+// held and when.
+func TestNoAnswerIsOlderThanItSays(t *testing.T) {
+	t.Parallel()
+	for range modelCases / 100 { // rapid plays a hundred each
+		rapid.Check(t, func(rt *rapid.T) {
+			if wrong := life(t, rt); len(wrong) > 0 {
+				rt.Fatalf("%d answers are wrong, the first: %s", len(wrong), wrong[0])
+			}
+		})
+	}
+}
+
+// recovers checks that all is live again a while after all is well.
+func (m *model) recovers(ctx context.Context) {
+	m.org.mu.Lock()
+	m.org.mood = well
+	m.org.mu.Unlock()
+	m.chest.mu.Lock()
+	m.chest.deaf, m.chest.full, m.chest.away = false, false, false
+	m.chest.mu.Unlock()
+	time.Sleep(2 * time.Minute)
+	for _, in := range m.instances {
+		_, _ = in.reads.AskJSON(ctx, "q", []byte(`{"name":"a"}`)) // which may find out that all is well again
+		time.Sleep(time.Second)
+		reply, err := in.reads.AskJSON(ctx, "q", []byte(`{"name":"a","max_age":0}`))
+		if err != nil || reply.Stale || reply.Source != reads.FromSalesforce {
+			m.complain("all is well, and %s answers %+v, %v", in.name, reply, err)
+		}
+	}
+}

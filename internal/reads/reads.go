@@ -1,0 +1,294 @@
+package reads
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
+
+	"penstock/internal/reads/soql"
+)
+
+// Query is a named query.
+type Query struct {
+	Name         string
+	Template     *soql.Template
+	Objects      []string      // whose changes make answers expire, beside those that the template names
+	FreshFor     time.Duration // how long an answer is given again without asking Salesforce; 0: never
+	RefreshAhead time.Duration // of FreshFor: what is left of it when an ask begins to refresh the answer; 0: never
+	MaxStale     time.Duration // how old an answer may be that is given while Salesforce cannot be asked
+	MaxRecords   int           // of an answer
+	MaxBytes     int64         // of an answer's records as JSON
+}
+
+// Config is what is told once.
+type Config struct {
+	Org            string        // names the org and the user: answers for another one are not shared
+	Timeout        time.Duration // how long one ask may wait for Salesforce
+	DailyCallShare float64       // of the org's daily calls, used by anyone, at which Salesforce is not asked any more; 0: never
+	RewriteEvery   time.Duration // how often an answer is refreshed because of writes at most, but for a burst
+	MaxMemory      int64         // bytes of answers kept in this process
+}
+
+// Bucket keeps answers for all instances.
+type Bucket interface {
+	// Get reads a value; found is false if there is none.
+	Get(ctx context.Context, key string) (value []byte, found bool, err error)
+	// Put writes a value that is to be forgotten after a time.
+	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	// Watch tells of every value whose key matches, those that stand and those that come, until ctx ends or it fails.
+	Watch(ctx context.Context, pattern string, told func(key string, value []byte)) error
+	// Now asks for the time that all instances go by.
+	Now(ctx context.Context) (time.Time, error)
+	// Limit is how large a value may be.
+	Limit() int
+}
+
+// Options are what is connected. The zero value is silent, and keeps answers in this process only.
+type Options struct {
+	Bucket     Bucket
+	Log        zerolog.Logger
+	Registerer prometheus.Registerer // nil: metrics are kept but not registered
+	Random     func() float64        // in [0,1), called by several goroutines; nil: math/rand
+}
+
+// Reads answers named queries. It may be asked by several goroutines; [Reads.Run] must run meanwhile.
+type Reads struct {
+	cfg     Config
+	log     zerolog.Logger
+	queries map[string]*query
+	longest time.Duration // of MaxStale
+	bucket  Bucket        // nil: none
+	memory  *memory
+	clock   *clock
+	written *written
+	cache   *cacheState
+	live    atomic.Pointer[Live] // nil: Salesforce cannot be asked yet
+	metrics *metrics
+	flights singleflight.Group
+
+	mu      sync.Mutex
+	ctx     context.Context //nolint:containedctx // of what goes on when nobody waits any more; ends with Run
+	over    bool
+	working sync.WaitGroup
+}
+
+// query is a named query and how it is doing.
+type query struct {
+	Query
+	objects atomic.Pointer[[]string]
+	rest    rest
+	broken  atomic.Pointer[brokenSince]
+}
+
+// New makes what answers the queries. It touches no network and starts no goroutine.
+func New(cfg Config, queries []Query, opts Options) *Reads {
+	if opts.Random == nil {
+		opts.Random = rand.Float64
+	}
+	r := &Reads{
+		cfg: cfg, log: opts.Log, bucket: opts.Bucket, queries: make(map[string]*query, len(queries)),
+		memory: newMemory(cfg.MaxMemory), clock: newClock(), written: newWritten(), ctx: context.Background(),
+	}
+	r.cache = &cacheState{log: opts.Log}
+	for _, q := range queries {
+		made := &query{Query: q}
+		made.rest.random = opts.Random
+		r.queries[q.Name] = made
+		r.Depends(q.Name, nil)
+		r.longest = max(r.longest, q.MaxStale)
+	}
+	r.metrics = newMetrics(opts.Registerer, r)
+	return r
+}
+
+// Run keeps time with other instances and hears what they write, until ctx ends; it returns when nothing is under way any more.
+func (r *Reads) Run(ctx context.Context) {
+	r.mu.Lock()
+	r.ctx = ctx
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.over = true
+		r.mu.Unlock()
+		r.working.Wait()
+	}()
+	if r.bucket == nil {
+		<-ctx.Done()
+		return
+	}
+	var tending sync.WaitGroup
+	tending.Go(func() { r.spread(ctx) })
+	tending.Go(func() { r.hear(ctx) })
+	tending.Go(func() { r.followClock(ctx) })
+	tending.Wait()
+}
+
+// begin counts what is started in the background; false when Run has ended.
+func (r *Reads) begin() (ctx context.Context, done func(), ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return nil, nil, false
+	}
+	r.working.Add(1)
+	return r.ctx, r.working.Done, true
+}
+
+// Depends says which objects a query reads beside those that it names: parents that its paths lead to.
+func (r *Reads) Depends(name string, objects []string) {
+	q := r.queries[name]
+	all := slices.Concat(q.Template.Objects(), q.Objects, objects)
+	for i, object := range all {
+		all[i] = strings.ToLower(object)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	q.objects.Store(&all)
+}
+
+// Wrote tells that records of an object have been written: answers that read it have expired.
+func (r *Reads) Wrote(object string) {
+	for _, q := range r.queries {
+		if slices.Contains(*q.objects.Load(), strings.ToLower(object)) {
+			r.written.tell(object, r.clock.now())
+			return
+		}
+	}
+}
+
+// request is what somebody asks.
+type request struct {
+	params   map[string]json.RawMessage
+	maxAge   time.Duration // negative: as configured
+	maxStale time.Duration // negative: as configured
+}
+
+// AskJSON answers a query whose parameters are the members of a JSON object; max_age and max_stale may be among them. An error is
+// an *[Error] or that of ctx.
+func (r *Reads) AskJSON(ctx context.Context, name string, body []byte) (*Reply, error) {
+	return r.counted(name, func(q *query) (*Reply, error) {
+		req, err := readJSON(body)
+		if err != nil {
+			return nil, q.invalid(err)
+		}
+		return r.ask(ctx, q, req)
+	})
+}
+
+// AskText answers a query whose parameters are texts, as in a URL.
+func (r *Reads) AskText(ctx context.Context, name string, values url.Values) (*Reply, error) {
+	return r.counted(name, func(q *query) (*Reply, error) {
+		req, err := readText(q.Template, values)
+		if err != nil {
+			return nil, q.invalid(err)
+		}
+		return r.ask(ctx, q, req)
+	})
+}
+
+// counted finds the query and counts what became of the ask.
+func (r *Reads) counted(name string, do func(*query) (*Reply, error)) (*Reply, error) {
+	q := r.queries[name]
+	if q == nil {
+		return nil, &Error{Kind: Unknown, Query: name, Detail: "there is no query of this name in the configuration"}
+	}
+	reply, err := do(q)
+	r.metrics.count(name, reply, err)
+	return reply, err
+}
+
+// ask answers from what is cached, or refreshes it first.
+func (r *Reads) ask(ctx context.Context, q *query, req request) (*Reply, error) {
+	bound, err := q.Template.Bind(req.params)
+	if err != nil {
+		return nil, q.invalid(err)
+	}
+	a := asked{query: q, key: r.key(q, bound), soql: bound, want: q.want(req)}
+	known := r.memory.get(a.key)
+	switch r.stand(a, known.answer) {
+	case fresh:
+		return r.reply(a, known.answer, FromCache, false), nil
+	case ageing:
+		r.behind(a)
+		return r.reply(a, known.answer, FromCache, false), nil
+	case expired:
+		switch {
+		case r.hopeless(q): // nobody waits for what will not come
+			r.behind(a)
+			return r.reply(a, known.answer, FromCache, true), nil
+		case q.rest.failing(): // one finds out whether it comes again
+			return r.probe(ctx, a)
+		}
+	case gone:
+	}
+	return r.await(ctx, a)
+}
+
+// asked is one ask.
+type asked struct {
+	*query
+	key  string
+	soql string
+	want want
+}
+
+func (q *query) want(req request) want {
+	w := want{fresh: q.FreshFor, ahead: q.RefreshAhead, stale: q.MaxStale}
+	if req.maxStale >= 0 {
+		w.stale = min(w.stale, req.maxStale)
+		w.fresh = min(w.fresh, req.maxStale)
+	}
+	if req.maxAge >= 0 {
+		w.fresh = min(w.fresh, req.maxAge)
+	}
+	if w.fresh < q.FreshFor {
+		w.ahead = 0 // the caller wants less than what is kept fresh
+	}
+	return w
+}
+
+// stand judges an answer as of now.
+func (r *Reads) stand(a asked, known *answer) standing {
+	return stand(known, a.want, r.clock.now(), r.written.last(*a.objects.Load()), r.cfg.RewriteEvery)
+}
+
+// reply makes what is given of an answer.
+func (r *Reads) reply(a asked, known *answer, source Source, stale bool) *Reply {
+	now := r.clock.now()
+	reply := &Reply{Hash: known.hash, AsOf: known.asOf, Age: known.age(now), Stale: stale, Source: source, answer: known}
+	if !stale && !known.missed(r.written.last(*a.objects.Load())) {
+		reply.FreshFor = max(0, a.want.fresh-reply.Age)
+	}
+	return reply
+}
+
+// key is where an answer is kept: it names the query, and hashes what else decides what is asked.
+func (r *Reads) key(q *query, bound string) string {
+	h := sha256.New()
+	for _, part := range []string{r.cfg.Org, q.Name, q.Template.Text(), bound} {
+		h.Write([]byte(part))
+		h.Write([]byte{0}) // which is in none of them
+	}
+	return "answer." + q.Name + "." + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:20])
+}
+
+// invalid says what is wrong with what was asked.
+func (q *query) invalid(err error) *Error {
+	if param, ok := errors.AsType[*soql.ParamError](err); ok {
+		return &Error{Kind: Invalid, Query: q.Name, Param: param.Param, Detail: param.Wanted, Cause: err}
+	}
+	return &Error{Kind: Invalid, Query: q.Name, Detail: err.Error(), Cause: err}
+}
