@@ -132,7 +132,7 @@ func (w *world) ask(query, body string) said {
 }
 
 // fetch asks over HTTP.
-func fetch(t testing.TB, service *app.App, path string, header ...string) (*http.Response, said) {
+func fetch(t testing.TB, service *app.App, path string, header ...string) (got fetched, s said) {
 	t.Helper()
 	addr, err := service.Addr(t.Context())
 	if err != nil {
@@ -150,13 +150,18 @@ func fetch(t testing.TB, service *app.App, path string, header ...string) (*http
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var s said
 	if resp.StatusCode == http.StatusOK {
 		if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return resp, s
+	return fetched{StatusCode: resp.StatusCode, Header: resp.Header}, s
+}
+
+// fetched is what came beside the body.
+type fetched struct {
+	StatusCode int
+	Header     http.Header
 }
 
 const technology = `{"industry":"Technology"}`

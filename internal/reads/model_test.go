@@ -33,8 +33,9 @@ const (
 	hanging       // never answers
 	refusing      // the query is broken
 	spent         // the daily calls are used up
-	moods
 )
+
+var moods = []mood{well, slow, down, hanging, refusing, spent}
 
 // org is a Salesforce whose one record counts how often it was written.
 type org struct {
@@ -92,6 +93,7 @@ func (v *visitor) Pages(ctx context.Context, soql string) iter.Seq2[sfapi.Page, 
 			v.mu.Unlock()
 		}()
 		switch mood {
+		case well:
 		case slow:
 			time.Sleep(time.Duration(v.m.draw(1, 4000)) * time.Millisecond)
 		case hanging:
@@ -399,7 +401,7 @@ func (m *model) step(ctx context.Context) {
 	switch rapid.IntRange(0, 9).Draw(m.t, "step") {
 	case 0:
 		m.org.mu.Lock()
-		m.org.mood, m.org.since = mood(rapid.IntRange(0, int(moods)-1).Draw(m.t, "mood")), time.Now()
+		m.org.mood, m.org.since = rapid.SampledFrom(moods).Draw(m.t, "mood"), time.Now()
 		m.org.mu.Unlock()
 	case 1:
 		m.chest.mu.Lock()

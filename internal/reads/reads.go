@@ -222,12 +222,12 @@ func (r *Reads) ask(ctx context.Context, q *query, req request) (*Reply, error) 
 	case fresh:
 		return r.reply(a, known.answer, FromCache, false), nil
 	case ageing:
-		r.behind(a)
+		r.behind(a) //nolint:contextcheck // it outlives this ask
 		return r.reply(a, known.answer, FromCache, false), nil
 	case expired:
 		switch {
 		case r.hopeless(q): // nobody waits for what will not come
-			r.behind(a)
+			r.behind(a) //nolint:contextcheck // it outlives this ask
 			return r.reply(a, known.answer, FromCache, true), nil
 		case q.rest.failing(): // one finds out whether it comes again
 			return r.probe(ctx, a)

@@ -3,8 +3,11 @@ package reads
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"strconv"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"penstock/resilience"
 )
@@ -25,7 +28,7 @@ func (r *Reads) await(ctx context.Context, a asked) (*Reply, error) {
 	var out outcome
 	for range maxRounds {
 		select {
-		case result := <-r.flights.DoChan(a.key, func() (any, error) { return r.refresh(a, false), nil }):
+		case result := <-r.flight(a, false): //nolint:contextcheck // it outlives those who wait for it
 			out = result.Val.(outcome)
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -88,7 +91,22 @@ func (r *Reads) behind(a asked) {
 	if r.hopeless(a.query) && (r.bucket == nil || r.clock.now().Sub(r.memory.get(a.key).looked) < lookInterval) {
 		return
 	}
-	r.flights.DoChan(a.key, func() (any, error) { return r.refresh(a, true), nil })
+	r.flight(a, true)
+}
+
+// flight begins a refresh, or joins the one that is under way. ahead: also if what is known is still fresh for a while.
+func (r *Reads) flight(a asked, ahead bool) <-chan singleflight.Result {
+	return r.flights.DoChan(a.key, func() (result any, _ error) {
+		defer func() {
+			if value := recover(); value != nil { // which singleflight would let end the process
+				p := resilience.NewPanic(value, debug.Stack())
+				a.rest.unproved()
+				r.log.Error().Str("query", a.Name).Str("panic", p.What).Bytes("stack", p.Stack).Msg("a refresh panicked")
+				result = outcome{answer: r.memory.get(a.key).answer, err: &refusal{why: "the service failed; its log says why", after: soon, cause: p}}
+			}
+		}()
+		return r.refresh(a, ahead), nil
+	})
 }
 
 // probeTime is how long somebody who might get a stale answer at once waits for one that a query which has failed may give again.
@@ -105,8 +123,7 @@ func (r *Reads) probe(ctx context.Context, a asked) (*Reply, error) {
 	return r.fallBack(a, outcome{answer: r.memory.get(a.key).answer})
 }
 
-// refresh finds the newest answer: in the bucket, or from Salesforce. ahead: also if what is known is still fresh for a while.
-// It outlives those who wait for it.
+// refresh finds the newest answer: in the bucket, or from Salesforce.
 func (r *Reads) refresh(a asked, ahead bool) outcome {
 	ctx, done, ok := r.begin()
 	if !ok {
@@ -165,7 +182,7 @@ func (r *Reads) askSalesforce(ctx context.Context, a asked, known place, probe b
 		}
 		r.wellAgain(a.query)
 		r.memory.change(a.key, func(p *place) { p.answer, p.failed = made, nil })
-		r.keep(a, made)
+		r.keep(a, made) //nolint:contextcheck // it outlives the call
 		return outcome{answer: made, live: true}
 	}
 	out := outcome{answer: known.answer, err: a.judge(err)}
