@@ -21,6 +21,7 @@ const (
 	operateToken = "operate-token-7f3a"
 	readToken    = "read-token-91bc"
 	fileToken    = "file-token-55d0"
+	queryToken   = "query-token-3b6e"
 	inEvent      = "Quarrystone Amberworks"
 	inRecord     = "Hollowbrook Foundry"
 )
@@ -304,7 +305,7 @@ func (a *api) audited() {
 func (a *api) keepsQuiet() {
 	a.t.Helper()
 	for where, text := range map[string]string{"the log": a.logs.String(), "a metric": scrape(a.t, a.service)} {
-		for _, secret := range []string{operateToken, readToken, fileToken, inEvent, inRecord} {
+		for _, secret := range []string{operateToken, readToken, fileToken, queryToken, inEvent, inRecord} {
 			if strings.Contains(text, secret) {
 				a.t.Errorf("%s holds %q", where, secret)
 			}

@@ -47,7 +47,7 @@ func TestAPIAuthorization(t *testing.T) {
 	for operation, role := range wantRoles() {
 		for _, header := range []map[string]string{nil, proxied} {
 			for token, want := range map[string]int{
-				"": 401, "wrong": 401, readToken + "x": 401, readToken: map[string]int{"operate": 403}[role], operateToken: 0, fileToken: 0,
+				"": 401, "wrong": 401, readToken + "x": 401, readToken: map[string]int{"operate": 403}[role], operateToken: 0, fileToken: 0, queryToken: 403,
 			} {
 				a.token = token
 				q := wrongly().of(operation)

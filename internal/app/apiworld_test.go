@@ -71,8 +71,9 @@ func (a *api) withTokens(org string) string {
   tokens:
     - {name: alice, role: operate, token: %s}
     - {name: grafana, role: read, token: %s}
+    - {name: crm, role: query, token: %s}
     - {name: carol, role: operate, token_file: %q}
-`, operateToken, readToken, a.file), 1) + workload.Mappings
+`, operateToken, readToken, queryToken, a.file), 1) + workload.Mappings
 }
 
 // fail makes letters: three that are no JSON, one whose name is too long for a record that is there, and one whose value has
