@@ -117,6 +117,26 @@ func (s *shared) stored(n int) {
 	}
 }
 
+// holds waits until the bucket holds an answer, which it gets after the caller.
+func (s *shared) holds(records string) {
+	s.t.Helper()
+	size := fmt.Sprintf(`"size":%d`, len(strings.TrimPrefix(records, `{"records":`)))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if keys := s.keys(); len(keys) > 0 {
+			kv, err := s.js.KeyValue(s.t.Context(), s.cfg.Name)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if entry, err := kv.Get(s.t.Context(), shortest(keys)); err == nil && strings.Contains(string(entry.Value()), size) {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the bucket does not hold the answer with %s", size)
+		}
+	}
+}
+
 // noise is a text that nothing compresses to less than half.
 func noise(seed uint64, size int) string {
 	var key [32]byte
@@ -130,23 +150,16 @@ func noise(seed uint64, size int) string {
 func TestAnAnswerLargerThanAMessageIsShared(t *testing.T) {
 	t.Parallel()
 	s := newShared(t, 64<<20)
-	for round, size := range []int{100, 100_000, 3 << 20, 2 << 20, 3 << 20, 100} {
+	for round, size := range []int{100, 100_000, 3 << 20, 2 << 20, 3<<20 - 2, 102} {
 		s.source.set(func(x *source) { x.records = []string{fmt.Sprintf(`{"a":%q}`, noise(uint64(round), size))} })
 		live, from := s.ask(s.instance(), `,"max_age":0`)
 		if from != reads.FromSalesforce {
 			t.Fatalf("from %s", from)
 		}
+		s.holds(live)
 		before := s.source.asked()
-		deadline := time.Now().Add(30 * time.Second)
-		for { // the bucket gets it after the caller
-			cached, from := s.ask(s.instance(), "")
-			if cached == live && from == reads.FromCache {
-				break
-			}
-			if time.Now().After(deadline) || cached != live && len(cached) == len(live) {
-				t.Fatalf("round %d, %d bytes: from %s, the same records: %v", round, size, from, cached == live)
-			}
-			time.Sleep(20 * time.Millisecond)
+		if cached, from := s.ask(s.instance(), ""); cached != live || from != reads.FromCache {
+			t.Fatalf("round %d, %d bytes: from %s, the same records: %v", round, size, from, cached == live)
 		}
 		if calls := s.source.asked() - before; calls > 0 {
 			t.Errorf("round %d: %d calls", round, calls)

@@ -249,7 +249,6 @@ func (q *query) want(req request) want {
 	w := want{fresh: q.FreshFor, ahead: q.RefreshAhead, stale: q.MaxStale}
 	if req.maxStale >= 0 {
 		w.stale = min(w.stale, req.maxStale)
-		w.fresh = min(w.fresh, req.maxStale)
 	}
 	if req.maxAge >= 0 {
 		w.fresh = min(w.fresh, req.maxAge)

@@ -181,7 +181,7 @@ func (r *Reads) askSalesforce(ctx context.Context, a asked, known place, probe b
 			}
 		}
 		r.wellAgain(a.query)
-		r.memory.change(a.key, func(p *place) { p.answer, p.failed = made, nil })
+		r.memory.change(a.key, func(p *place) { p.answer = made })
 		r.keep(a, made) //nolint:contextcheck // it outlives the call
 		return outcome{answer: made, live: true}
 	}
