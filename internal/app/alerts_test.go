@@ -198,7 +198,7 @@ func exported(t testing.TB) known {
 	w := newWorld(t, sfsim.Config{Troubles: []sfsim.Trouble{{
 		Kind: sfsim.FailRecord, Code: "NOVEL_CODE", Operations: []sfsim.Operation{sfsim.OpUpsert}, Count: 1,
 	}}})
-	service := w.run(w.config(workload.Mappings))
+	service := w.run(w.config(askedQueries + workload.Mappings))
 	carries(t, w, service)
 	all := known{}
 	eventually(t, 20*time.Second, "a letter can be counted", func() bool {

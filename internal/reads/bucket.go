@@ -21,7 +21,8 @@ type BucketConfig struct {
 // KV is the bucket that instances share: a JetStream key-value bucket with a time to live for each value. It is found, or made,
 // when it is first needed: queries must be answered although JetStream is away.
 type KV struct {
-	cfg BucketConfig
+	cfg       BucketConfig
+	connected chan struct{} // closed when there is a connection
 
 	mu   sync.Mutex
 	conn *nats.Conn
@@ -33,9 +34,9 @@ type KV struct {
 const maxTTL = 30 * 24 * time.Hour
 
 // NewKV prepares a bucket.
-func NewKV(cfg BucketConfig) *KV { return &KV{cfg: cfg} }
+func NewKV(cfg BucketConfig) *KV { return &KV{cfg: cfg, connected: make(chan struct{})} }
 
-// Connect tells by which connection the bucket is reached.
+// Connect tells once by which connection the bucket is reached.
 func (b *KV) Connect(conn *nats.Conn) error {
 	js, err := jetstream.New(conn)
 	if err != nil {
@@ -44,22 +45,26 @@ func (b *KV) Connect(conn *nats.Conn) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.conn, b.js = conn, js
+	close(b.connected)
 	return nil
 }
 
 // errNotConnected is the error of a bucket without a connection.
 var errNotConnected = errors.New("NATS has not been reached yet")
 
-// reach finds the bucket, or makes it. One that exists keeps its size and replicas, which are its owner's to change.
+// reach finds the bucket, or makes it, once there is a connection. One that exists keeps its size and replicas, which are its
+// owner's to change.
 func (b *KV) reach(ctx context.Context) (jetstream.JetStream, jetstream.KeyValue, error) {
+	select {
+	case <-b.connected:
+	case <-ctx.Done():
+		return nil, nil, errNotConnected
+	}
 	b.mu.Lock()
 	js, kv := b.js, b.kv
 	b.mu.Unlock()
-	switch {
-	case kv != nil:
+	if kv != nil {
 		return js, kv, nil
-	case js == nil:
-		return nil, nil, errNotConnected
 	}
 	kv, err := js.KeyValue(ctx, b.cfg.Name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
