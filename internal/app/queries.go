@@ -238,6 +238,9 @@ func held(closures []consumer.Closure) (why string, until time.Time) {
 // goes on until ctx ends.
 func (q *queries) follow(ctx context.Context, client *sfapi.Client) {
 	learn := func() {
+		if q.reads.Blocked() {
+			return // it would spend calls
+		}
 		for i := range q.cfg.Queries {
 			query := &q.cfg.Queries[i]
 			objects, err := parentsOf(ctx, client, query)

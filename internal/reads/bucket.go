@@ -128,12 +128,13 @@ func (b *KV) Get(ctx context.Context, key string) (value []byte, found bool, err
 
 // Put writes a value. The key-value interface gives a time to live to new keys only, so this publishes what it would.
 func (b *KV) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	const least = time.Second // JetStream: a time to live has at least a second
+	const whole = time.Second // JetStream: a time to live is in whole seconds, at least one
+	ttl = max((ttl + whole - 1).Truncate(whole), whole)
 	js, _, err := b.reach(ctx)
 	if err != nil {
 		return b.wrap("find", err)
 	}
-	_, err = js.Publish(ctx, "$KV."+b.cfg.Name+"."+key, value, jetstream.WithMsgTTL(max(ttl.Truncate(time.Second), least)))
+	_, err = js.Publish(ctx, "$KV."+b.cfg.Name+"."+key, value, jetstream.WithMsgTTL(ttl))
 	if err != nil {
 		return b.wrap("write", err)
 	}

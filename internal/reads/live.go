@@ -47,6 +47,9 @@ func (r *refusal) Unwrap() error { return r.cause }
 // soon is when to ask again if nobody knows better.
 const soon = 5 * time.Second
 
+// Blocked says whether no query may ask Salesforce now.
+func (r *Reads) Blocked() bool { return r.blocked() != nil }
+
 // blocked says why no query may ask Salesforce now; nil if they may.
 func (r *Reads) blocked() *refusal {
 	live := r.live.Load()

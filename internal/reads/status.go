@@ -180,5 +180,6 @@ func (r *Reads) SetClock(ctx context.Context) error {
 	}
 	here := time.Now()
 	r.clock.set(there, asked.Add(here.Sub(asked)/2))
+	r.written.clamp(r.clock.now())
 	return nil
 }

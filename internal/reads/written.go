@@ -41,6 +41,17 @@ func (w *written) tell(object string, at time.Time) {
 	}
 }
 
+// clamp forgets that anything was written later than now: that time came from a clock that has been put right.
+func (w *written) clamp(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for object, at := range w.at {
+		if at.After(now) {
+			w.at[object] = now
+		}
+	}
+}
+
 // last is when any of the objects was last written, zero if never.
 func (w *written) last(objects []string) (at time.Time) {
 	w.mu.Lock()
@@ -87,7 +98,7 @@ func (r *Reads) hear(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := r.bucket.Watch(ctx, writtenKey("*"), func(key string, value []byte) {
 			if at, err := time.Parse(time.RFC3339Nano, string(value)); err == nil {
-				r.written.note(strings.TrimPrefix(key, writtenKey("")), at)
+				r.written.note(strings.TrimPrefix(key, writtenKey("")), earlier(at, r.clock.now()))
 			}
 		})
 		if err != nil && ctx.Err() == nil {
@@ -95,6 +106,14 @@ func (r *Reads) hear(ctx context.Context) {
 		}
 		pause(ctx, hearInterval)
 	}
+}
+
+// earlier is the earlier of two times: what was written in the future, by a clock that is wrong, was written now.
+func earlier(a, b time.Time) time.Time {
+	if a.After(b) {
+		return b
+	}
+	return a
 }
 
 // hearInterval is how long after a failure it is tried again.
