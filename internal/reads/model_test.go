@@ -341,7 +341,8 @@ func (m *model) ask(ctx context.Context, in *instance, name string, maxAge, maxS
 	if math.Abs(age.Seconds()-said.Age) > 0.002 || age < 0 {
 		m.complain("an answer of %v says that it is %v s old", age, said.Age)
 	}
-	if least, most := m.org.version(asOf), m.org.version(now); said.Records[0].V < least || said.Records[0].V > most {
+	// What is written in the very instant in which it is asked may come before or after.
+	if least, most := m.org.version(asOf.Add(-time.Nanosecond)), m.org.version(now); said.Records[0].V < least || said.Records[0].V > most {
 		m.complain("version %d is given as of %v ago, when it was %d, now %d", said.Records[0].V, age, least, most)
 	}
 	fresh, stale := m.fresh, m.stale
