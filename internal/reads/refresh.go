@@ -19,33 +19,33 @@ type outcome struct {
 	err    error   // why there is no newer one: an *Error or a *refusal
 }
 
-// maxRounds is how often somebody waits for a refresh: the first may have begun before something was written, or for somebody who
-// wanted less.
-const maxRounds = 3
+// How often somebody waits again: for a call that began after what was written, though something may be written all the time; and
+// for a refresh that somebody began who wanted more than others before, each of whom leaves with what he has.
+const (
+	maxMissed = 2
+	maxJoined = 100
+)
 
 // await waits for a refresh, and makes a reply of what came of it.
 func (r *Reads) await(ctx context.Context, a asked) (*Reply, error) {
 	var out outcome
-	for range maxRounds {
+	for missed, joined := 0, 0; joined < maxJoined; joined++ {
 		select {
 		case result := <-r.flight(a, false): //nolint:contextcheck // it outlives those who wait for it
 			out = result.Val.(outcome)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if out.err != nil {
+		switch {
+		case out.err != nil:
 			return r.fallBack(a, out)
-		}
-		missed := out.answer.missed(r.written.last(*a.objects.Load()))
-		if out.live && !missed {
+		case out.live && (missed == maxMissed || !out.answer.missed(r.written.last(*a.objects.Load()))):
 			return r.reply(a, out.answer, FromSalesforce, false), nil
-		}
-		if st := r.stand(a, out.answer); !out.live && (st == fresh || st == ageing) {
+		case out.live:
+			missed++
+		case r.stand(a, out.answer) >= ageing:
 			return r.reply(a, out.answer, FromCache, false), nil
 		}
-	}
-	if out.live {
-		return r.reply(a, out.answer, FromSalesforce, false), nil // something is written all the time
 	}
 	return r.fallBack(a, out)
 }
@@ -210,9 +210,9 @@ func (q *query) stopping(cause error) *Error {
 	return &Error{Kind: Stopping, Query: q.Name, Detail: "this instance is stopping: ask again", After: time.Second, Cause: cause}
 }
 
-// How long the bucket may take: while somebody waits, and while nobody does.
+// How long the bucket may take: while somebody waits, which leaves half of probeTime for Salesforce, and while nobody does.
 const (
-	lookTime = time.Second
+	lookTime = probeTime / 2
 	saveTime = 5 * time.Second
 )
 
