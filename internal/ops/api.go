@@ -49,9 +49,6 @@ type Problem struct {
 // maxBody bounds a request's body.
 const maxBody = 1 << 20
 
-// bodyTimeout bounds how long a body may take to arrive.
-const bodyTimeout = 30 * time.Second
-
 // operationTime bounds one operation: a plan may go over a million letters.
 const operationTime = 5 * time.Minute
 
@@ -101,8 +98,6 @@ func (s *Server) methods(r *http.Request) (allowed []string) {
 
 // operate does one operation for whoever may ask for it.
 func (s *Server) operate(w http.ResponseWriter, r *http.Request, e Endpoint) {
-	// It holds for what is left of a body that is refused too. An error means that the server cannot; then nothing bounds it.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	caller, problem := s.authenticate(r)
 	if problem == nil && !caller.Operate && (e.Operate || caller.Query) {
 		role := "read or operate"
@@ -119,9 +114,7 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, e Endpoint) {
 		s.refuse(w, problem)
 		return
 	}
-	// An operation outlasts the time that other answers have. An error means that the server cannot; then its limits hold.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(operationTime))
+	outlast(w, operationTime)
 	ctx, cancel := context.WithTimeout(r.Context(), operationTime)
 	defer cancel()
 	answer, problem := e.Do(ctx, caller, req)

@@ -34,7 +34,7 @@ func (s *Server) authenticate(r *http.Request) (Caller, *Problem) {
 		if !local(r) {
 			return Caller{}, &Problem{
 				Status: http.StatusForbidden, Title: "not allowed",
-				Detail: "without a token control is served on this machine only, not through a proxy and not to pages of other sites: configure http.token",
+				Detail: "without a token control and queries are served on this machine only, not through a proxy and not to pages of other sites: configure http.token",
 			}
 		}
 		return Caller{Name: "local", Operate: true}, nil

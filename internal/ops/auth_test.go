@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -22,9 +23,10 @@ import (
 const (
 	readSecret    = "read-5c1d"
 	operateSecret = "operate-88e2"
+	querySecret   = "query-0b77"
 )
 
-// guarded makes a server with two endpoints and some tokens.
+// guarded makes a server with two endpoints, queries and some tokens.
 func guarded(t *testing.T, log zerolog.Logger, tokens ...ops.Token) http.Handler {
 	t.Helper()
 	do := func(_ context.Context, caller ops.Caller, _ ops.Request) (any, *ops.Problem) {
@@ -35,6 +37,9 @@ func guarded(t *testing.T, log zerolog.Logger, tokens ...ops.Token) http.Handler
 		Endpoints: []ops.Endpoint{
 			{Method: http.MethodGet, Path: "/things/{id}", Do: do},
 			{Method: http.MethodPost, Path: "/things", Operate: true, Status: http.StatusCreated, Do: do},
+		},
+		Query: func(context.Context, string, url.Values) (*ops.Answer, *ops.Problem) {
+			return &ops.Answer{Body: []byte("{}")}, nil
 		},
 	})
 	if err != nil {
@@ -56,6 +61,7 @@ func tokens() []ops.Token {
 		{Name: "empty", Operate: true, Secret: secret("", nil)},
 		{Name: "grafana", Secret: secret(readSecret, nil)},
 		{Name: "alice", Operate: true, Secret: secret(operateSecret, nil)},
+		{Name: "crm", Query: true, Secret: secret(querySecret, nil)},
 	}
 }
 
@@ -66,11 +72,11 @@ type visit struct {
 	header map[string]string
 }
 
-// knock asks the endpoint that reads, and the one that changes.
-func knock(t *testing.T, h http.Handler, v visit) (read, operate *httptest.ResponseRecorder) {
+// knock asks the endpoint that reads, the one that changes, and a query.
+func knock(t *testing.T, h http.Handler, v visit) (read, operate, query *httptest.ResponseRecorder) {
 	t.Helper()
 	ask := func(method, path, body string) *httptest.ResponseRecorder {
-		req := httptest.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:8080"+ops.APIPrefix+path, strings.NewReader(body))
+		req := httptest.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:8080"+path, strings.NewReader(body))
 		req.RemoteAddr = "127.0.0.1:50000"
 		if v.from != "" {
 			req.RemoteAddr = v.from
@@ -86,7 +92,8 @@ func knock(t *testing.T, h http.Handler, v visit) (read, operate *httptest.Respo
 		h.ServeHTTP(w, req)
 		return w
 	}
-	return ask(http.MethodGet, "/things/1", ""), ask(http.MethodPost, "/things", "{}")
+	return ask(http.MethodGet, ops.APIPrefix+"/things/1", ""), ask(http.MethodPost, ops.APIPrefix+"/things", "{}"),
+		ask(http.MethodGet, "/v1/query/things", "")
 }
 
 // answered holds an answer against what is expected. A refusal must be a problem that holds no secret.
@@ -102,7 +109,7 @@ func answered(t *testing.T, what string, w *httptest.ResponseRecorder, want int)
 	if kind := w.Header().Get("Content-Type"); kind != "application/problem+json" || json.Unmarshal(w.Body.Bytes(), &p) != nil || p.Status != w.Code {
 		t.Errorf("%s: answered with %s %s, which is no problem", what, kind, w.Body)
 	}
-	for _, s := range []string{readSecret, operateSecret} {
+	for _, s := range []string{readSecret, operateSecret, querySecret} {
 		if strings.Contains(w.Body.String(), s) {
 			t.Errorf("%s: the problem holds a token", what)
 		}
@@ -154,25 +161,26 @@ func places() map[string]struct {
 }
 
 // authorizations are headers that somebody may send, and what they are answered when tokens are configured: for an endpoint
-// that reads, and for one that changes.
-func authorizations() map[string]struct{ read, operate int } {
-	type codes = struct{ read, operate int }
+// that reads, for one that changes, and for a query.
+func authorizations() map[string]struct{ read, operate, query int } {
+	type codes = struct{ read, operate, query int }
 	return map[string]codes{
-		"":                                  {401, 401},
-		"Bearer":                            {401, 401},
-		"Bearer ":                           {401, 401},
-		"Bearer wrong":                      {401, 401},
-		"Bearer half":                       {401, 401},
-		"Bearer " + operateSecret + "x":     {401, 401},
-		"Bearer " + operateSecret[:5]:       {401, 401},
-		"Bearer " + operateSecret + " more": {401, 401},
-		operateSecret:                       {401, 401},
-		"Bearer" + operateSecret:            {401, 401},
-		"Basic " + operateSecret:            {401, 401},
-		"Bearer " + readSecret:              {200, 403},
-		"Bearer " + operateSecret:           {200, 201},
-		"bearer " + operateSecret:           {200, 201},
-		"Bearer  " + operateSecret:          {200, 201},
+		"":                                  {401, 401, 401},
+		"Bearer":                            {401, 401, 401},
+		"Bearer ":                           {401, 401, 401},
+		"Bearer wrong":                      {401, 401, 401},
+		"Bearer half":                       {401, 401, 401},
+		"Bearer " + operateSecret + "x":     {401, 401, 401},
+		"Bearer " + operateSecret[:5]:       {401, 401, 401},
+		"Bearer " + operateSecret + " more": {401, 401, 401},
+		operateSecret:                       {401, 401, 401},
+		"Bearer" + operateSecret:            {401, 401, 401},
+		"Basic " + operateSecret:            {401, 401, 401},
+		"Bearer " + readSecret:              {200, 403, 403},
+		"Bearer " + querySecret:             {403, 403, 200},
+		"Bearer " + operateSecret:           {200, 201, 200},
+		"bearer " + operateSecret:           {200, 201, 200},
+		"Bearer  " + operateSecret:          {200, 201, 200},
 	}
 }
 
@@ -188,10 +196,11 @@ func TestAuthWithTokens(t *testing.T) {
 			if header != "" {
 				v.header["Authorization"] = header
 			}
-			read, operate := knock(t, h, v)
+			read, operate, query := knock(t, h, v)
 			what := fmt.Sprintf("%q from %s", header, place)
 			answered(t, "read: "+what, read, want.read)
 			answered(t, "operate: "+what, operate, want.operate)
+			answered(t, "query: "+what, query, want.query)
 		}
 	}
 }
@@ -208,14 +217,15 @@ func TestAuthWithoutTokens(t *testing.T) {
 			if header != "" {
 				v.header["Authorization"] = header
 			}
-			read, operate := knock(t, h, v)
-			want := struct{ read, operate int }{403, 403}
+			read, operate, query := knock(t, h, v)
+			want := struct{ read, operate, query int }{403, 403, 403}
 			if p.local {
-				want.read, want.operate = 200, 201
+				want.read, want.operate, want.query = 200, 201, 200
 			}
 			what := fmt.Sprintf("%q from %s", header, place)
 			answered(t, "read: "+what, read, want.read)
 			answered(t, "operate: "+what, operate, want.operate)
+			answered(t, "query: "+what, query, want.query)
 		}
 	}
 }
@@ -227,9 +237,10 @@ func TestAuthTokensThatLetNobodyIn(t *testing.T) {
 	for _, token := range tokens()[:3] {
 		h := guarded(t, zerolog.New(&log), token)
 		for _, header := range []string{"", "Bearer", "Bearer ", "Bearer half"} {
-			read, operate := knock(t, h, visit{header: map[string]string{"Authorization": header}})
+			read, operate, query := knock(t, h, visit{header: map[string]string{"Authorization": header}})
 			answered(t, token.Name, read, http.StatusUnauthorized)
 			answered(t, token.Name, operate, http.StatusUnauthorized)
+			answered(t, token.Name, query, http.StatusUnauthorized)
 		}
 	}
 	if text := log.String(); !strings.Contains(text, `"token":"unreadable"`) || strings.Contains(text, `"token":"empty"`) {
@@ -241,10 +252,10 @@ func TestAuthTokensThatLetNobodyIn(t *testing.T) {
 func TestAuthNamesTheCaller(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]string{"Bearer " + readSecret: "grafana false", "Bearer " + operateSecret: "alice true"} {
-		read, _ := knock(t, guarded(t, zerolog.Nop(), tokens()...), visit{header: map[string]string{"Authorization": header}})
+		read, _, _ := knock(t, guarded(t, zerolog.Nop(), tokens()...), visit{header: map[string]string{"Authorization": header}})
 		names(t, read, want)
 	}
-	read, _ := knock(t, guarded(t, zerolog.Nop()), visit{})
+	read, _, _ := knock(t, guarded(t, zerolog.Nop()), visit{})
 	names(t, read, "local true")
 }
 
@@ -267,16 +278,27 @@ func TestAuthComesFirst(t *testing.T) {
 		method, path, header string
 		want                 int
 	}{
-		{http.MethodGet, "/nothing", "", 401},
-		{http.MethodDelete, "/things", "", 401},
-		{http.MethodPost, "/things?a=b", "", 401},
-		{http.MethodPost, "/things?a=b", "Bearer " + readSecret, 403},
-		{http.MethodPost, "/things?a=b", "Bearer " + operateSecret, 400},
-		{http.MethodGet, "/nothing", "Bearer " + readSecret, 404},
-		{http.MethodDelete, "/things", "Bearer " + readSecret, 405},
-		{http.MethodGet, "/openapi.yaml", "", 200}, // what there is in every service is no secret
+		{http.MethodGet, ops.APIPrefix + "/nothing", "", 401},
+		{http.MethodDelete, ops.APIPrefix + "/things", "", 401},
+		{http.MethodPost, ops.APIPrefix + "/things?a=b", "", 401},
+		{http.MethodPost, ops.APIPrefix + "/things?a=b", "Bearer " + readSecret, 403},
+		{http.MethodPost, ops.APIPrefix + "/things?a=b", "Bearer " + operateSecret, 400},
+		{http.MethodGet, ops.APIPrefix + "/nothing", "Bearer " + readSecret, 404},
+		{http.MethodDelete, ops.APIPrefix + "/things", "Bearer " + readSecret, 405},
+		{http.MethodGet, ops.APIPrefix + "/things/1?a=%zz", "Bearer " + querySecret, 403},
+		{http.MethodGet, ops.APIPrefix + "/openapi.yaml", "Bearer " + querySecret, 200},
+		{http.MethodGet, "/v1/nothing", "", 401},
+		{http.MethodGet, "/v1/query/", "", 401},
+		{http.MethodDelete, "/v1/query/things", "", 401},
+		{http.MethodGet, "/v1/query/things?a=%zz", "", 401},
+		{http.MethodGet, "/v1/query/things?a=%zz", "Bearer " + readSecret, 403},
+		{http.MethodDelete, "/v1/query/things", "Bearer " + readSecret, 403},
+		{http.MethodGet, "/v1/query/things?a=%zz", "Bearer " + querySecret, 400},
+		{http.MethodDelete, "/v1/query/things", "Bearer " + querySecret, 405},
+		{http.MethodGet, "/v1/nothing", "Bearer " + querySecret, 404},
+		{http.MethodGet, ops.APIPrefix + "/openapi.yaml", "", 200}, // what there is in every service is no secret
 	} {
-		req := httptest.NewRequestWithContext(t.Context(), c.method, ops.APIPrefix+c.path, http.NoBody)
+		req := httptest.NewRequestWithContext(t.Context(), c.method, c.path, http.NoBody)
 		if c.header != "" {
 			req.Header.Set("Authorization", c.header)
 		}

@@ -70,6 +70,7 @@ type Server struct {
 // The server's own time limits. Nothing it answers takes long, and a slow reader must not hold a connection for ever.
 const (
 	headerTimeout = 5 * time.Second
+	bodyTimeout   = 30 * time.Second
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 )
@@ -128,7 +129,24 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{Timeout: writeTimeout / 2}))
 	s.route(mux)
 	s.routeQueries(mux)
-	return mux
+	return bounded(mux)
+}
+
+// bounded lets no body take long to arrive. It holds for what is left of one that is refused too, which the server reads before
+// it answers: a stranger could keep a connection with it. An error means that the server cannot; then nothing bounds it.
+func bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+		h.ServeHTTP(w, r)
+	})
+}
+
+// outlast gives an answer more time than others have, once its request is read. An error means that the server cannot; then its
+// limits hold.
+func outlast(w http.ResponseWriter, d time.Duration) {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{}) // when it passes, the server takes the caller for gone
+	_ = rc.SetWriteDeadline(time.Now().Add(d))
 }
 
 func (s *Server) answer(w http.ResponseWriter, code int, body any) {

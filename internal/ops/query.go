@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
-// queryPrefix is the path below which named queries are asked.
-const queryPrefix = "/v1/query/"
+// The path below which named queries are asked, and the one below which there is nothing else.
+const (
+	queryRoot   = "/v1/"
+	queryPrefix = queryRoot + "query/"
+)
 
-// queryTime bounds one ask, which may wait for Salesforce.
+// queryTime bounds one ask, which may wait for Salesforce: for as long as reads.timeout says, at most ten minutes.
 const queryTime = 12 * time.Minute
 
 // Answer is what a query gives.
@@ -24,11 +27,18 @@ type Answer struct {
 	FreshFor time.Duration // how long it may be used again without asking; 0: not at all
 }
 
-// routeQueries adds the queries to the mux, if there are any.
+// routeQueries adds the queries to the mux, if there are any, and answers for every other path beside them.
 func (s *Server) routeQueries(mux *http.ServeMux) {
 	if s.opts.Query != nil {
 		mux.HandleFunc(queryPrefix+"{name}", s.query)
 	}
+	mux.HandleFunc(queryRoot, func(w http.ResponseWriter, r *http.Request) {
+		_, problem := s.authenticate(r)
+		if problem == nil {
+			problem = &Problem{Status: http.StatusNotFound, Title: "there is no such endpoint"}
+		}
+		s.refuse(w, problem)
+	})
 }
 
 // query answers a named query. Whoever may not ask does not learn which there are.
@@ -52,8 +62,7 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, problem)
 		return
 	}
-	// An error means that the server cannot; then its own limit holds.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(queryTime))
+	outlast(w, queryTime)
 	answer, problem := s.opts.Query(r.Context(), r.PathValue("name"), params)
 	if problem != nil {
 		s.refuse(w, problem)
@@ -95,8 +104,11 @@ func (s *Server) give(w http.ResponseWriter, r *http.Request, a *Answer) {
 func matches(lists []string, etag string) bool {
 	opaque := strings.TrimPrefix(etag, "W/")
 	for _, list := range lists {
+		if strings.TrimSpace(list) == "*" { // alone: within a list it can only be a piece of a tag
+			return true
+		}
 		for tag := range strings.SplitSeq(list, ",") { // our tags have no commas, so cutting others apart changes nothing
-			if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == opaque {
+			if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == opaque {
 				return true
 			}
 		}
