@@ -15,6 +15,9 @@ const (
 	queryPrefix = queryRoot + "query/"
 )
 
+// sendTime bounds how long a caller may take to read an answer, which may have 16 MiB.
+const sendTime = 2 * time.Minute
+
 // queryTime bounds one ask, which may wait for Salesforce: for as long as reads.timeout says, at most ten minutes.
 const queryTime = 12 * time.Minute
 
@@ -68,6 +71,7 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, problem)
 		return
 	}
+	outlast(w, sendTime)
 	s.give(w, r, answer)
 }
 
