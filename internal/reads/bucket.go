@@ -58,12 +58,14 @@ func (b *KV) reach(ctx context.Context) (jetstream.JetStream, jetstream.KeyValue
 	select {
 	case <-b.connected:
 	case <-ctx.Done():
-		return nil, nil, errNotConnected
 	}
 	b.mu.Lock()
 	js, kv := b.js, b.kv
 	b.mu.Unlock()
-	if kv != nil {
+	switch {
+	case js == nil:
+		return nil, nil, errNotConnected
+	case kv != nil:
 		return js, kv, nil
 	}
 	kv, err := js.KeyValue(ctx, b.cfg.Name)
