@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(devtest.Run(m)) }
 
 // shared is a NATS server with instances that share its bucket.
 type shared struct {
-	t      *testing.T
+	t      testing.TB
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	source *source
@@ -32,7 +32,7 @@ type shared struct {
 	cfg    reads.BucketConfig
 }
 
-func newShared(t *testing.T, maxBytes int64) *shared {
+func newShared(t testing.TB, maxBytes int64) *shared {
 	t.Helper()
 	conn, err := devtest.NATS(t).Connect()
 	if err != nil {
@@ -49,7 +49,9 @@ func newShared(t *testing.T, maxBytes int64) *shared {
 }
 
 // instance starts one, with nothing in its memory.
-func (s *shared) instance() *reads.Reads {
+func (s *shared) instance() *reads.Reads { return s.instanceOf(64 << 20) }
+
+func (s *shared) instanceOf(maxMemory int64) *reads.Reads {
 	s.t.Helper()
 	template, problems := soql.Parse("SELECT Id FROM Thing WHERE Name = :name", map[string]soql.Type{"name": soql.String})
 	if len(problems) > 0 {
@@ -59,7 +61,7 @@ func (s *shared) instance() *reads.Reads {
 	if err := kv.Connect(s.conn); err != nil {
 		s.t.Fatal(err)
 	}
-	r := reads.New(reads.Config{Timeout: 10 * time.Second, MaxMemory: 64 << 20, RewriteEvery: time.Second}, []reads.Query{{
+	r := reads.New(reads.Config{Timeout: 10 * time.Second, MaxMemory: maxMemory, RewriteEvery: time.Second}, []reads.Query{{
 		Name: "q", Template: template, FreshFor: time.Hour, MaxStale: 2 * time.Hour, MaxRecords: 100, MaxBytes: 16 << 20,
 	}}, reads.Options{Bucket: kv, Log: zerolog.New(&s.logs)})
 	if err := r.SetClock(s.t.Context()); err != nil {
