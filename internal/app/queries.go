@@ -94,6 +94,10 @@ func (q *queries) replicas(ctx context.Context, js jetstream.JetStream) int {
 
 // run answers queries over NATS until ctx ends. Over HTTP they are answered all the time.
 func (q *queries) run(ctx context.Context, instance, version string) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { q.reads.Run(ctx) })
+
 	var conn *nats.Conn
 	err := retry(ctx, func(err error, delay time.Duration) {
 		q.log.Warn().Err(err).Dur("delay", delay).Msg("queries wait for nats")
@@ -111,12 +115,10 @@ func (q *queries) run(ctx context.Context, instance, version string) {
 	q.conn.Store(conn)
 	_ = q.reads.SetClock(ctx) // it goes on trying
 
-	var running sync.WaitGroup
-	running.Go(func() { q.reads.Run(ctx) })
 	if err := control.Serve(ctx, conn, q.service(version), q.log, func() {}); err != nil {
 		q.log.Error().Err(err).Msg("queries are not answered over NATS")
 	}
-	running.Wait()
+	running.Wait() // it may still keep an answer
 	const patience = 2 * time.Second
 	_ = conn.FlushTimeout(patience) // the last answers
 }
