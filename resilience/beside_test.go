@@ -1,7 +1,9 @@
 package resilience_test
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +46,6 @@ func TestCallsBesideObeyTheBreakerAndLeaveItAlone(t *testing.T) {
 		refused("half-open, and the others are not idle")
 
 		probe := start(t.Context(), p, in(10*time.Second, works))
-		idle = true
 		refused("the probe of the others is under way")
 		if err := probe(); err != nil || p.State() != resilience.Closed {
 			t.Fatalf("probe: %v, breaker %s", err, p.State())
@@ -73,6 +74,80 @@ func TestACallBesideIsTheProbeWhenNobodyElseCalls(t *testing.T) {
 		}
 		if err := first(); err != nil || p.State() != resilience.Closed {
 			t.Fatalf("after a probe that worked: %v, %s", err, p.State())
+		}
+	})
+}
+
+// TestASlowProbeBesideDoesNotStopTheOthers: it keeps nobody from probing, and that it took too long proves nothing.
+func TestASlowProbeBesideDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := once(resilience.Config{Breaker: resilience.Breaker{MinCalls: 3, OpenFor: time.Minute, MaxOpenFor: time.Hour}}, resilience.Options{Rand: steady(0)})
+		side := p.Beside(resilience.Config{MaxAttempts: 1, Timeout: 10 * time.Second}, func() bool { return true })
+		trip(t, p, errSystem)
+		time.Sleep(p.OpenFor())
+		for range 3 {
+			if err := side.Try(t.Context(), hangs); err == nil || p.State() != resilience.HalfOpen {
+				t.Fatalf("after a probe that took too long: %v, breaker %s", err, p.State())
+			}
+		}
+		slow := start(t.Context(), side, hangs)
+		if err := p.Try(t.Context(), works); err != nil || p.State() != resilience.Closed {
+			t.Fatalf("a call beside a slow probe: %v, breaker %s", err, p.State())
+		}
+		if err := slow(); err == nil || p.State() != resilience.Closed {
+			t.Fatalf("the slow probe: %v, breaker %s", err, p.State())
+		}
+
+		// What the others have found out meanwhile counts, not what is older.
+		trip(t, p, errSystem)
+		time.Sleep(p.OpenFor())
+		late := start(t.Context(), side, in(5*time.Second, works))
+		if err := p.Try(t.Context(), fails(errSystem)); !errors.Is(err, errSystem) || p.State() != resilience.Open {
+			t.Fatalf("a probe that failed: %v, breaker %s", err, p.State())
+		}
+		if err := late(); err != nil || p.State() != resilience.Open {
+			t.Fatalf("older news of success: %v, breaker %s", err, p.State())
+		}
+	})
+}
+
+// TestManyCallsBesideDoNotUseUpTheRate: before a call stand no more of them than have slots, and those that the breaker refuses
+// take no turn.
+func TestManyCallsBesideDoNotUseUpTheRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := once(resilience.Config{CallsPerSecond: 10, Breaker: resilience.Breaker{MinCalls: 3, OpenFor: time.Minute}}, resilience.Options{Rand: steady(0)})
+		side := p.Beside(resilience.Config{MaxConcurrent: 4}, func() bool { return false })
+		write := func() time.Duration {
+			t.Helper()
+			began := time.Now()
+			if err := p.Try(t.Context(), works); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var asking sync.WaitGroup
+		for range 2000 {
+			asking.Go(func() { _ = side.Try(ctx, works) })
+		}
+		time.Sleep(time.Second)
+		if took := write(); took > 600*time.Millisecond {
+			t.Errorf("a call waited %v behind those of another pipeline", took)
+		}
+		asking.Wait()
+
+		trip(t, p, errSystem)
+		time.Sleep(p.OpenFor())
+		for range 2000 {
+			if err := side.Try(t.Context(), works); err == nil {
+				t.Fatal("a call passed")
+			}
+		}
+		if took := write(); took > 100*time.Millisecond {
+			t.Errorf("a call waited %v behind those that were refused", took)
 		}
 	})
 }

@@ -44,15 +44,14 @@ type exchange struct {
 
 // policies lists the layers, outermost first.
 func (x *exchange) policies() []failsafe.Policy[error] {
+	if x.p.beside != nil {
+		return x.besidePolicies()
+	}
 	layers := []failsafe.Policy[error]{x.retry()}
 	if x.p.limiter != nil {
 		layers = append(layers, step{x, atRate}, x.p.limiter)
 	}
-	var breaker failsafe.Policy[error] = guard{x.p.circuit, x}
-	if x.p.idle != nil {
-		breaker = guest{guard{x.p.circuit, x}, x.p.idle}
-	}
-	return append(layers, step{x, atSlots}, x.p.slots, breaker, x.p.timeout)
+	return append(layers, step{x, atSlots}, x.p.slots, guard{x.p.circuit, x}, x.p.timeout)
 }
 
 // retry decides after each attempt. The order of the questions matters: tokens are taken last, for a retry that will be.

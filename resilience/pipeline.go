@@ -30,7 +30,7 @@ type Pipeline struct {
 	limiter failsafe.Policy[error] // nil: no limit
 	slots   *slots
 	timeout failsafe.Policy[error]
-	idle    func() bool // of a pipeline beside another one: that one makes no calls; else nil
+	beside  *beside // nil: it has a breaker and a limiter of its own
 }
 
 // New builds a pipeline; it starts nothing. Two pipelines need registerers of their own.
