@@ -410,6 +410,16 @@ func (l *lanes) depth() (waiting, keys int) {
 	return l.waiting, len(l.keys)
 }
 
+// movable says whether something waits that is not held by the database alone, if that is away.
+func (l *lanes) movable(away bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !away {
+		return l.waiting > 0
+	}
+	return slices.ContainsFunc(l.order, func(ln *lane) bool { return len(ln.ready) > 0 && !ln.id.ordered })
+}
+
 // settle ends the flight of a queue and lists it again if something waits in it. The caller holds the lock.
 func (l *lanes) settle(q *queue) {
 	q.busy = false

@@ -52,10 +52,9 @@ func (c *Consumer) Flows() bool { return c.gate.flows(true) }
 // Stopped says whether a reason keeps the gate closed for all mappings.
 func (c *Consumer) Stopped(reason Reason) bool { return c.gate.stops(reason, "") }
 
-// Idle says whether nothing waits to be written, and nothing is being written.
+// Idle says whether nothing is being written, and nothing waits to be written but for the database.
 func (c *Consumer) Idle() bool {
-	waiting, _ := c.lanes.depth()
-	return waiting == 0 && c.calling.Load() == 0
+	return c.calling.Load() == 0 && !c.lanes.movable(c.gate.stops(ReasonDatabase, ""))
 }
 
 // Hurry lets the next probe leave at once, because the reason may be gone.

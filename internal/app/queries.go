@@ -218,7 +218,7 @@ func (q *queries) connect(client *sfapi.Client, writes *resilience.Pipeline, ser
 			return s == nil || s.Idle()
 		}),
 		Held: func() (string, time.Time) {
-			if s := service(); s != nil {
+			if s := service(); s != nil && !s.Idle() {
 				return held(s.Closures())
 			}
 			return "", time.Time{}
@@ -226,7 +226,7 @@ func (q *queries) connect(client *sfapi.Client, writes *resilience.Pipeline, ser
 	})
 }
 
-// held finds what holds writes up and would hold up queries. While it does, writes find out whether it is over.
+// held finds what holds writes up and would hold up queries. While there is something to write, writes find out whether it is over.
 func held(closures []consumer.Closure) (why string, until time.Time) {
 	for _, c := range closures {
 		if slices.Contains([]consumer.Reason{consumer.ReasonBreaker, consumer.ReasonQuota, consumer.ReasonAuth}, c.Reason) {
