@@ -68,6 +68,9 @@ func (d *delivery) granted(ctx context.Context, it *item) bool {
 	case it.overlapped():
 		return d.restore(ctx, it)
 	case grant.Decision == ledger.Superseded:
+		if slices.ContainsFunc(it.events, func(ev *event) bool { return ev.deliveries > 1 }) {
+			d.wrote() // an instance that did may have ended before it could tell
+		}
 		d.finished(it, Superseded)
 		return false
 	case grant.Clear:

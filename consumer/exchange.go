@@ -116,10 +116,17 @@ func (d *delivery) exchange(ctx context.Context) (open, err error) {
 	if reached {
 		d.c.reached(d.lane.object, d.admitted, still...)
 	}
-	if wrote && d.c.deps.Wrote != nil {
-		d.c.deps.Wrote(d.lane.object)
+	if wrote {
+		d.wrote()
 	}
 	return open, nil
+}
+
+// wrote tells whoever wants to know that records of the object have been written.
+func (d *delivery) wrote() {
+	if d.c.deps.Wrote != nil {
+		d.c.deps.Wrote(d.lane.object)
+	}
 }
 
 // call sends what is open and returns one result for each. If it ends without an answer that proves otherwise, a panic

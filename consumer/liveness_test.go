@@ -178,6 +178,34 @@ func TestAnOlderChangeThatIsRedeliveredLosesInTheMergedRecord(t *testing.T) {
 	}
 }
 
+// TestWhatWasWrittenIsToldOfAgainWhenItIsRedelivered: whoever wrote it may have been killed before it could tell.
+func TestWhatWasWrittenIsToldOfAgainWhenItIsRedelivered(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	var told atomic.Int64
+	r.wrote = func(object string) {
+		if object == "Account" {
+			told.Add(1)
+		}
+	}
+	cons := r.durable()
+	r.publish("changes.account.x", `{"id":"A","name":"old"}`)
+	msg, err := cons.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	r.publish("changes.account.x", `{"id":"A","name":"new"}`)
+	r.eventually("the newer one is told of", func() bool { return told.Load() == 1 })
+	if err := msg.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	r.drained("penstock-accounts")
+	if n := told.Load(); n != 2 {
+		t.Fatalf("told %d times of a write and a redelivery of what was written", n)
+	}
+}
+
 // strangeLedger fails once where it is told to, and leases every key elsewhere for a while.
 type strangeLedger struct {
 	consumer.Ledger

@@ -108,15 +108,16 @@ func (s *salesforce) record(key string) string {
 
 // road is everything one test needs, and a consumer on it.
 type road struct {
-	t    *testing.T
-	nats *devstack.NATS
-	js   jetstream.JetStream
-	pool *pgxpool.Pool
-	sf   *salesforce
-	cfg  consumer.Config
-	logs devtest.Journal
-	led  consumer.Ledger
-	once bool // calls are not repeated
+	t     *testing.T
+	nats  *devstack.NATS
+	js    jetstream.JetStream
+	pool  *pgxpool.Pool
+	sf    *salesforce
+	cfg   consumer.Config
+	logs  devtest.Journal
+	led   consumer.Ledger
+	once  bool // calls are not repeated
+	wrote func(object string)
 }
 
 func newRoad(t *testing.T, sf *salesforce) *road {
@@ -232,7 +233,8 @@ func (r *road) start(routes ...consumer.Route) (*consumer.Consumer, func()) {
 			MaxAttempts: attempts, InitialDelay: 10 * time.Millisecond, MaxDelay: 20 * time.Millisecond, Timeout: 2 * time.Second, MaxConcurrent: 4,
 			Breaker: resilience.Breaker{OpenFor: 200 * time.Millisecond, MaxOpenFor: 400 * time.Millisecond},
 		}, resilience.Options{Log: log}),
-		Log: log,
+		Log:   log,
+		Wrote: r.wrote,
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -108,14 +108,18 @@ func (a *App) Run(ctx context.Context) error {
 		<-served
 	}()
 
+	// Whatever the rest waits for: what is cached is needed most exactly then. And they end last: what is written at the end makes
+	// answers expire as well.
+	answering, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	var beside sync.WaitGroup
 	if a.queries != nil {
-		// Whatever the rest waits for: what is cached is needed most exactly then.
-		beside.Go(func() { a.queries.run(ctx, a.instance, a.version) })
+		beside.Go(func() { a.queries.run(answering, a.instance, a.version) })
 	}
 	err = a.work(ctx)
 	own := ctx.Err() == nil // else it was asked to end, or the HTTP server has failed
 	fail(err)
+	end()
 	beside.Wait()
 	switch {
 	case own && err != nil:

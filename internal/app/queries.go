@@ -35,7 +35,8 @@ type queries struct {
 	cfg   *config.Config
 	log   zerolog.Logger
 	reads *reads.Reads
-	kv    *reads.KV
+	kv    *reads.KV // of answers
+	marks *reads.KV // of writes
 	conn  atomic.Pointer[nats.Conn] // nil until NATS was reached once
 }
 
@@ -46,14 +47,26 @@ const (
 	askSlack  = 10 * time.Second
 )
 
+// The bucket of marks has its own room, so that one that is full of answers does not keep instances from hearing of writes: there is
+// one mark of a few hundred bytes for each object and instance.
+const (
+	marksSuffix = "_WRITES"
+	marksBytes  = 16 << 20
+)
+
 // newQueries prepares the queries; nil if there are none.
 func (a *App) newQueries() *queries {
 	if len(a.cfg.Queries) == 0 {
 		return nil
 	}
 	q := &queries{cfg: a.cfg, log: a.log}
-	q.kv = reads.NewKV(reads.BucketConfig{Name: a.cfg.Reads.Bucket, MaxBytes: int64(a.cfg.Reads.MaxBytes), Replicas: q.replicas})
-	q.reads = reads.New(readsConfig(a.cfg), queryList(a.cfg), reads.Options{Bucket: q.kv, Log: a.log, Registerer: a.registry})
+	q.kv = reads.NewKV(reads.BucketConfig{
+		Name: a.cfg.Reads.Bucket, Description: "answers of penstock's named queries", MaxBytes: int64(a.cfg.Reads.MaxBytes), Replicas: q.replicas,
+	})
+	q.marks = reads.NewKV(reads.BucketConfig{
+		Name: a.cfg.Reads.Bucket + marksSuffix, Description: "which objects penstock has written, for its named queries", MaxBytes: marksBytes, Replicas: q.replicas,
+	})
+	q.reads = reads.New(readsConfig(a.cfg), queryList(a.cfg), reads.Options{Bucket: q.kv, Marks: q.marks, Log: a.log, Registerer: a.registry})
 	return q
 }
 
@@ -64,6 +77,7 @@ func readsConfig(cfg *config.Config) reads.Config {
 		Org:            strings.Join([]string{sf.LoginURL.String(), sf.APIVersion, sf.Auth.ClientID, sf.Auth.Username}, "\n"),
 		Timeout:        cfg.Reads.Timeout,
 		DailyCallShare: cfg.Reads.DailyCallShare,
+		MaxConcurrent:  cfg.Reads.MaxConcurrentCalls,
 		RewriteEvery:   cfg.Reads.RefreshOnWrite,
 		MaxMemory:      int64(cfg.Reads.MaxMemory),
 	}
@@ -109,11 +123,11 @@ func (q *queries) run(ctx context.Context, instance, version string) {
 		return // ctx has ended
 	}
 	defer conn.Close()
-	if err := q.kv.Connect(conn); err != nil {
+	if err := errors.Join(q.kv.Connect(conn), q.marks.Connect(conn)); err != nil {
 		q.log.Error().Err(err).Msg("queries are not answered from the shared cache")
 	}
 	q.conn.Store(conn)
-	_ = q.reads.SetClock(ctx) // it goes on trying
+	q.reads.Ready(ctx)
 
 	if err := control.Serve(ctx, conn, q.service(version), q.log, func() {}); err != nil {
 		q.log.Error().Err(err).Msg("queries are not answered over NATS")
@@ -239,23 +253,37 @@ func held(closures []consumer.Closure) (why string, until time.Time) {
 // follow learns from the org which objects the paths of the queries lead to, so that changes of these make answers expire too. It
 // goes on until ctx ends.
 func (q *queries) follow(ctx context.Context, client *sfapi.Client) {
-	learn := func() {
+	learn := func() (all bool) {
 		if q.reads.Blocked() {
-			return // it would spend calls
+			return false // it would spend calls
 		}
+		all = true
 		for i := range q.cfg.Queries {
 			query := &q.cfg.Queries[i]
 			objects, err := parentsOf(ctx, client, query)
 			if err != nil {
 				q.log.Debug().Err(err).Str("query", query.Name).Msg("the objects that a query reads are not all known")
+				all = false
 				continue
 			}
 			q.reads.Depends(query.Name, objects)
 		}
+		return all
 	}
-	learn()
-	every(ctx, describeInterval, learn)
+	for ctx.Err() == nil {
+		next := describeAgain
+		if learn() {
+			next = describeInterval
+		}
+		select {
+		case <-time.After(next):
+		case <-ctx.Done():
+		}
+	}
 }
+
+// describeAgain is how long after a failure the org is asked again what it is like.
+const describeAgain = 30 * time.Second
 
 // parentsOf finds the objects that the paths of a query lead to: Account.Owner.Name reads the account and its owner.
 func parentsOf(ctx context.Context, client *sfapi.Client, query *config.Query) ([]string, error) {

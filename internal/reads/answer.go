@@ -12,17 +12,19 @@ import (
 	"time"
 )
 
-// answer is what Salesforce said. It is shared, so it must not be changed.
+// answer is what Salesforce said. It is shared, so it must not be changed. Its times are those of this process.
 type answer struct {
 	records []byte // a JSON array
 	total   int
-	asOf    time.Time // before Salesforce was asked
-	debt    time.Time // when the refreshes that writes have caused are paid for, see outdated
 	hash    string    // of records and total
+	asked   time.Time // before Salesforce was asked
+	debt    time.Time // when the refreshes that writes have caused are paid for, see outdated
+	seen    int64     // the number of the last write before it was asked for, see written
+	heard   position  // up to where its asker had heard of the writes of others
 }
 
-func newAnswer(records []byte, total int, asOf time.Time) *answer {
-	return &answer{records: records, total: total, asOf: asOf, hash: hashOf(records, total)}
+func newAnswer(records []byte, total int) *answer {
+	return &answer{records: records, total: total, hash: hashOf(records, total)}
 }
 
 func hashOf(records []byte, total int) string {
@@ -38,10 +40,13 @@ func (a *answer) size() int64 { return int64(len(a.records)) + answerOverhead }
 
 const answerOverhead = 512
 
-// stored is the first line of a value in the bucket; what follows is the records, or they stand in parts of their own.
+// stored is the first line of a value in the bucket; what follows is the records, or they stand in parts of their own. Its times
+// are those of the server.
 type stored struct {
-	AsOf  time.Time `json:"as_of"`
+	AsOf  time.Time `json:"as_of"` // before Salesforce was asked
+	Saved time.Time `json:"saved"` // what its writer took for the time when it was put
 	Debt  time.Time `json:"debt,omitzero"`
+	Heard position  `json:"heard,omitzero"`
 	Total int       `json:"total"`
 	Hash  string    `json:"hash"`
 	Size  int       `json:"size"` // of the records
@@ -50,13 +55,35 @@ type stored struct {
 	Place int       `json:"place,omitempty"` // of the parts: an answer never overwrites those of the one that it replaces
 }
 
+// packed makes the first line of an answer.
+func (c *clock) packed(a *answer) (head stored, known bool) {
+	head = stored{Total: a.total, Hash: a.hash, Heard: a.heard}
+	head.AsOf, known = c.theirs(a.asked)
+	head.Saved, _ = c.theirs(time.Now())
+	if !a.debt.IsZero() {
+		head.Debt, _ = c.theirs(a.debt)
+	}
+	return head, known
+}
+
+// unpacked gives an answer the times of its first line, which was put into the bucket at a time. It returns false if nobody knows
+// its age, because the server's clock stood elsewhere: it is from the future, or its writer did not know yet.
+func (c *clock) unpacked(a *answer, head stored, put time.Time) bool {
+	now := time.Now()
+	a.asked, a.heard = earlier(c.ours(head.AsOf), now), head.Heard
+	if !head.Debt.IsZero() {
+		a.debt = c.ours(head.Debt)
+	}
+	return c.ours(head.AsOf).Sub(now) <= maxSkew && head.Saved.Sub(put) <= maxSkew
+}
+
 // worthwhile is the size from which records are compressed.
 const worthwhile = 4 << 10
 
-// pack makes a value of an answer, in parts if it is larger than a message may be.
-func (a *answer) pack(limit, place int) (value []byte, parts [][]byte, err error) {
-	head := stored{AsOf: a.asOf, Debt: a.debt, Total: a.total, Hash: a.hash, Size: len(a.records)}
-	body := a.records
+// pack makes a value of records and what stands before them, in parts if it is larger than a message may be.
+func (head stored) pack(records []byte, limit, place int) (value []byte, parts [][]byte, err error) {
+	head.Size = len(records)
+	body := records
 	if len(body) >= worthwhile {
 		var buf bytes.Buffer
 		zip, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed) // the level exists
@@ -98,21 +125,20 @@ func headOf(value []byte) (head stored, body []byte, err error) {
 }
 
 // unpack makes an answer of a value's first line and its records, however they were stored.
-func (h stored) unpack(body []byte) (*answer, error) {
-	if h.Gzip {
+func (head stored) unpack(body []byte) (*answer, error) {
+	if head.Gzip {
 		zip, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil {
 			return nil, errors.Join(errDamaged, err)
 		}
-		records := bytes.NewBuffer(make([]byte, 0, h.Size))
-		if _, err := io.Copy(records, io.LimitReader(zip, int64(h.Size)+1)); err != nil {
+		records := bytes.NewBuffer(make([]byte, 0, head.Size))
+		if _, err := io.Copy(records, io.LimitReader(zip, int64(head.Size)+1)); err != nil {
 			return nil, errors.Join(errDamaged, err)
 		}
 		body = records.Bytes()
 	}
-	a := newAnswer(body, h.Total, h.AsOf)
-	a.debt = h.Debt
-	if len(body) != h.Size || a.hash != h.Hash {
+	a := newAnswer(body, head.Total)
+	if len(body) != head.Size || a.hash != head.Hash {
 		return nil, errDamaged
 	}
 	return a, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -11,15 +12,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// BucketConfig is what the bucket is made with if there is none.
+// BucketConfig is what a bucket is made with if there is none.
 type BucketConfig struct {
-	Name     string
-	MaxBytes int64
-	Replicas func(context.Context, jetstream.JetStream) int
+	Name        string
+	Description string
+	MaxBytes    int64
+	Replicas    func(context.Context, jetstream.JetStream) int
 }
 
-// KV is the bucket that instances share: a JetStream key-value bucket with a time to live for each value. It is found, or made,
-// when it is first needed: queries must be answered although JetStream is away.
+// KV is a bucket that instances share: a JetStream key-value bucket with a time to live for each value. It is found, or made,
+// when it is first needed: queries must be answered although JetStream is away. It is a [Bucket] or [Marks].
 type KV struct {
 	cfg       BucketConfig
 	connected chan struct{} // closed when there is a connection
@@ -86,7 +88,7 @@ func (b *KV) reach(ctx context.Context) (jetstream.JetStream, jetstream.KeyValue
 func (b *KV) create(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
 	return js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket:      b.cfg.Name,
-		Description: "answers of penstock's named queries",
+		Description: b.cfg.Description,
 		History:     1,
 		TTL:         maxTTL,
 		MaxBytes:    b.cfg.MaxBytes,
@@ -113,55 +115,104 @@ func (b *KV) wrap(what string, err error) error {
 }
 
 // Get reads a value.
-func (b *KV) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
+func (b *KV) Get(ctx context.Context, key string) (*Kept, error) {
 	_, kv, err := b.reach(ctx)
 	if err != nil {
-		return nil, false, b.wrap("find", err)
+		return nil, b.wrap("find", err)
 	}
 	entry, err := kv.Get(ctx, key)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound): // or deleted
-		return nil, false, nil
+		return nil, nil
 	case err != nil:
-		return nil, false, b.wrap("read", err)
+		return nil, b.wrap("read", err)
 	}
-	return entry.Value(), true, nil
+	return &Kept{Value: entry.Value(), At: entry.Created()}, nil
 }
 
 // Put writes a value. The key-value interface gives a time to live to new keys only, so this publishes what it would.
 func (b *KV) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	_, err := b.put(ctx, key, value, ttl)
+	return err
+}
+
+// Mark writes a value that says nothing, and returns its place in the order of all values.
+func (b *KV) Mark(ctx context.Context, key string, ttl time.Duration) (revision uint64, err error) {
+	return b.put(ctx, key, nil, ttl)
+}
+
+func (b *KV) put(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
 	const whole = time.Second // JetStream: a time to live is in whole seconds, at least one
 	ttl = max((ttl + whole - 1).Truncate(whole), whole)
 	js, _, err := b.reach(ctx)
 	if err != nil {
-		return b.wrap("find", err)
+		return 0, b.wrap("find", err)
 	}
-	_, err = js.Publish(ctx, "$KV."+b.cfg.Name+"."+key, value, jetstream.WithMsgTTL(ttl))
+	ack, err := js.Publish(ctx, "$KV."+b.cfg.Name+"."+key, value, jetstream.WithMsgTTL(ttl))
 	if err != nil {
-		return b.wrap("write", err)
+		return 0, b.wrap("write", err)
+	}
+	return ack.Sequence, nil
+}
+
+// Forget deletes the values whose keys match.
+func (b *KV) Forget(ctx context.Context, pattern string) error {
+	stream, err := b.stream(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+b.cfg.Name+"."+pattern)); err != nil {
+		return b.wrap("purge", err)
 	}
 	return nil
 }
 
-// Watch tells of the values whose keys match.
-func (b *KV) Watch(ctx context.Context, pattern string, told func(key string, value []byte)) error {
+// stream is the bucket as a stream, with what the server has just said of it.
+func (b *KV) stream(ctx context.Context) (jetstream.Stream, error) {
+	js, _, err := b.reach(ctx)
+	if err != nil {
+		return nil, b.wrap("find", err)
+	}
+	stream, err := js.Stream(ctx, "KV_"+b.cfg.Name)
+	if err != nil {
+		return nil, b.wrap("ask about", err)
+	}
+	return stream, nil
+}
+
+// Watch hears all values.
+func (b *KV) Watch(ctx context.Context, w Watcher) error {
+	stream, err := b.stream(ctx)
+	if err != nil {
+		return err
+	}
+	epoch := epochOf(stream)
 	_, kv, err := b.reach(ctx)
 	if err != nil {
 		return b.wrap("find", err)
 	}
-	watcher, err := kv.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
 	if err != nil {
 		return b.wrap("watch", err)
 	}
 	defer func() { _ = watcher.Stop() }() // it ends with the connection, else nobody hears it
+	w.Began(epoch)
+	check := time.NewTicker(watchInterval)
+	defer check.Stop()
 	for {
 		select {
 		case entry, ok := <-watcher.Updates():
-			if !ok {
+			switch {
+			case !ok:
 				return b.wrap("watch", nats.ErrConnectionClosed)
+			case entry == nil: // all that stand have been told
+				w.Synced()
+			default:
+				w.Told(entry.Key(), entry.Revision())
 			}
-			if entry != nil { // nil: all that stand have been told
-				told(entry.Key(), entry.Value())
+		case <-check.C:
+			if err := b.same(ctx, epoch); err != nil {
+				return err
 			}
 		case <-ctx.Done():
 			return ctx.Err()
@@ -169,18 +220,45 @@ func (b *KV) Watch(ctx context.Context, pattern string, told func(key string, va
 	}
 }
 
-// Now asks the server that leads the bucket for its time.
-func (b *KV) Now(ctx context.Context) (time.Time, error) {
-	js, _, err := b.reach(ctx)
-	if err != nil {
-		return time.Time{}, b.wrap("find", err)
+// watchInterval is how often a watch looks whether its bucket was made anew: nothing would tell it.
+const watchInterval = 10 * time.Second
+
+// errMadeAnew ends a watch.
+var errMadeAnew = errors.New("the bucket was deleted and made anew")
+
+// same says whether the bucket is still the one of an epoch. That it cannot be asked is no reason to think that it is not.
+func (b *KV) same(ctx context.Context, epoch string) error {
+	ctx, cancel := context.WithTimeout(ctx, watchInterval/2)
+	defer cancel()
+	stream, err := b.stream(ctx)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound), err == nil && epochOf(stream) != epoch:
+		return b.wrap("watch", errMadeAnew)
+	default:
+		return nil
 	}
-	stream, err := js.Stream(ctx, "KV_"+b.cfg.Name)
-	if err != nil {
-		return time.Time{}, b.wrap("ask for the time", err)
-	}
-	return stream.CachedInfo().TimeStamp, nil
 }
+
+// epochOf names a bucket: one that is made anew has another.
+func epochOf(stream jetstream.Stream) string {
+	return strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 36)
+}
+
+// Now asks the server that leads the bucket for its time.
+func (b *KV) Now(ctx context.Context) (now, last time.Time, err error) {
+	stream, err := b.stream(ctx)
+	if err != nil {
+		return time.Time{}, time.Time{}, err
+	}
+	info := stream.CachedInfo()
+	if info.TimeStamp.IsZero() {
+		return time.Time{}, time.Time{}, b.wrap("ask for the time", errNoTime)
+	}
+	return info.TimeStamp, info.State.LastTime, nil
+}
+
+// errNoTime is the error of a server that is too old to tell its time.
+var errNoTime = errors.New("the server does not tell its time: it must be NATS 2.11 or later")
 
 // Limit is how large a message may be.
 func (b *KV) Limit() int {

@@ -30,6 +30,7 @@ type shared struct {
 	source *source
 	logs   devtest.Journal
 	cfg    reads.BucketConfig
+	marks  reads.BucketConfig
 }
 
 func newShared(t testing.TB, maxBytes int64) *shared {
@@ -43,9 +44,12 @@ func newShared(t testing.TB, maxBytes int64) *shared {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shared{t: t, conn: conn, js: js, source: &source{}, cfg: reads.BucketConfig{
-		Name: "PENSTOCK_READS", MaxBytes: maxBytes, Replicas: func(context.Context, jetstream.JetStream) int { return 1 },
-	}}
+	one := func(context.Context, jetstream.JetStream) int { return 1 }
+	return &shared{
+		t: t, conn: conn, js: js, source: &source{},
+		cfg:   reads.BucketConfig{Name: "PENSTOCK_READS", MaxBytes: maxBytes, Replicas: one},
+		marks: reads.BucketConfig{Name: "PENSTOCK_READS_WRITES", MaxBytes: 1 << 20, Replicas: one},
+	}
 }
 
 // instance starts one, with nothing in its memory.
@@ -57,16 +61,15 @@ func (s *shared) instanceOf(maxMemory int64) *reads.Reads {
 	if len(problems) > 0 {
 		s.t.Fatal(problems)
 	}
-	kv := reads.NewKV(s.cfg)
-	if err := kv.Connect(s.conn); err != nil {
-		s.t.Fatal(err)
+	kv, marks := reads.NewKV(s.cfg), reads.NewKV(s.marks)
+	for _, bucket := range []*reads.KV{kv, marks} {
+		if err := bucket.Connect(s.conn); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	r := reads.New(reads.Config{Timeout: 10 * time.Second, MaxMemory: maxMemory, RewriteEvery: time.Second}, []reads.Query{{
 		Name: "q", Template: template, FreshFor: time.Hour, MaxStale: 2 * time.Hour, MaxRecords: 100, MaxBytes: 16 << 20,
-	}}, reads.Options{Bucket: kv, Log: zerolog.New(&s.logs)})
-	if err := r.SetClock(s.t.Context()); err != nil {
-		s.t.Fatal(err)
-	}
+	}}, reads.Options{Bucket: kv, Marks: marks, Log: zerolog.New(&s.logs)})
 	writes := resilience.New(resilience.Config{}, resilience.Options{})
 	r.Connect(reads.Live{Salesforce: s.source, Pipeline: writes.Beside(resilience.Config{}, func() bool { return true })})
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -79,6 +82,7 @@ func (s *shared) instanceOf(maxMemory int64) *reads.Reads {
 		cancel()
 		<-ended
 	})
+	r.Ready(s.t.Context())
 	return r
 }
 
@@ -275,8 +279,7 @@ func TestEveryValueIsForgottenInItsTime(t *testing.T) {
 	s.source.records = []string{fmt.Sprintf(`{"a":%q}`, noise(1, 5<<20))}
 	r := s.instance()
 	s.ask(r, "")
-	r.Wrote("Thing")
-	s.stored(5)
+	s.stored(4)
 	stream, err := s.js.Stream(t.Context(), "KV_PENSTOCK_READS")
 	if err != nil {
 		t.Fatal(err)

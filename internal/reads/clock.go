@@ -1,15 +1,17 @@
 package reads
 
 import (
+	"context"
 	"sync"
 	"time"
 )
 
-// clock tells the time of the NATS server, which all instances share, wherever their own clocks stand. Between two looks at the
-// server's it goes by the monotonic clock of this machine, so nobody who sets that one's time changes the age of an answer.
-// Until the server has told its time, it is this machine's.
+// clock translates between the time of the NATS server, which all instances share, and the monotonic time of this process. What
+// goes on in this process is measured by the latter alone, so no clock that is set changes the age of an answer in memory. Only
+// answers that come from the bucket, or go there, are translated.
 type clock struct {
 	mu    sync.Mutex
+	known bool      // the server has told its time; until then it is this machine's
 	there time.Time // the server's time
 	here  time.Time // ours at the same moment, with its monotonic reading
 }
@@ -19,15 +21,84 @@ func newClock() *clock {
 	return &clock{there: now.Round(0), here: now}
 }
 
-func (c *clock) now() time.Time {
+// theirs is the server's time at a moment of ours; known is false while that is a guess.
+func (c *clock) theirs(ours time.Time) (theirs time.Time, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.there.Add(time.Since(c.here))
+	return c.there.Add(ours.Sub(c.here)), c.known
 }
 
-// set notes what the server's time was at a moment of ours.
-func (c *clock) set(there, here time.Time) {
+// ours is the moment of this process at a time of the server.
+func (c *clock) ours(theirs time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.there, c.here = there.Round(0), here
+	return c.here.Add(theirs.Sub(c.there))
+}
+
+// set notes what the server's time was at a moment of ours, and what it was at an earlier one. back is how far the server's clock
+// was put back since it told the time the last time, or else since the earlier moment, as far as that shows.
+func (c *clock) set(there, before, here time.Time) (back time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	there = there.Round(0)
+	if c.known {
+		before = c.there.Add(here.Sub(c.here))
+	}
+	back = before.Sub(there)
+	c.known, c.there, c.here = true, there, here
+	return back
+}
+
+// clockInterval is how often the server is asked for its time, clockRetry after it did not answer.
+const (
+	clockInterval = 5 * time.Second
+	clockRetry    = 2 * time.Second
+)
+
+// followClock keeps the clock with that of the server, until ctx ends.
+func (r *Reads) followClock(ctx context.Context) {
+	for ctx.Err() == nil {
+		next := clockInterval
+		if err := r.setClock(ctx); err != nil {
+			next = clockRetry
+		}
+		pause(ctx, next)
+	}
+}
+
+// setClock asks the server for its time. Until it has told it, answers neither go to the bucket nor come from there. If it was put
+// back, what the bucket holds is older than it says, and is forgotten.
+func (r *Reads) setClock(ctx context.Context) error {
+	asked := time.Now()
+	now, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	there, last, err := r.bucket.Now(now)
+	if err != nil {
+		return err
+	}
+	here := time.Now()
+	if back := r.clock.set(there, last, asked.Add(here.Sub(asked)/2)); back > maxSkew {
+		r.log.Warn().Dur("step", back).Msg("the clock of NATS was put back: nobody knows the age of what is in the shared cache, so it is forgotten")
+		r.suspect.Store(true)
+	}
+	if !r.suspect.Load() {
+		return nil
+	}
+	forgetting, end := context.WithTimeout(ctx, saveTime)
+	defer end()
+	if err := r.bucket.Forget(forgetting, answerKeys); err != nil {
+		r.cache.failed(err)
+		return err
+	}
+	r.suspect.Store(false)
+	return nil
+}
+
+// shares says whether answers may come from the bucket, and go there.
+func (r *Reads) shares() bool {
+	if r.bucket == nil || r.suspect.Load() {
+		return false
+	}
+	_, known := r.clock.theirs(time.Now())
+	return known
 }

@@ -37,3 +37,6 @@ func (e *Error) Error() string {
 
 // Unwrap returns the error underneath, nil if there is none.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// Class says that to make the call again would not help, and that it says nothing against the link.
+func (e *Error) Class() string { return "permanent" }

@@ -34,9 +34,10 @@ func (r *Reads) Connect(live Live) { r.live.Store(&live) }
 
 // refusal is why Salesforce is not asked, or did not answer as it should: something that may pass.
 type refusal struct {
-	why   string
-	after time.Duration
-	cause error
+	why     string
+	after   time.Duration
+	cause   error
+	unasked bool // Salesforce was not asked, so this says nothing of the query
 }
 
 func (r *refusal) Error() string { return r.why }
@@ -54,11 +55,11 @@ func (r *Reads) Blocked() bool { return r.blocked() != nil }
 func (r *Reads) blocked() *refusal {
 	live := r.live.Load()
 	if live == nil {
-		return &refusal{why: "this instance has not reached Salesforce since it started", after: soon}
+		return &refusal{why: "this instance has not reached Salesforce since it started", after: soon, unasked: true}
 	}
 	if live.Held != nil {
 		if why, until := live.Held(); why != "" {
-			return &refusal{why: why, after: max(time.Until(until), time.Second)}
+			return &refusal{why: why, after: max(time.Until(until), time.Second), unasked: true}
 		}
 	}
 	usage := live.Salesforce.Usage()
@@ -69,7 +70,7 @@ func (r *Reads) blocked() *refusal {
 	no := &refusal{
 		why: fmt.Sprintf("%d of the org's %d daily API requests are used, and queries stop at %d (reads.daily_call_share)",
 			usage.Used, usage.Allocation, limit),
-		after: soon,
+		after: soon, unasked: true,
 	}
 	at := live.Salesforce.Forecast(limit - 1)
 	if !at.IsZero() && !at.After(time.Now()) {
@@ -83,28 +84,59 @@ func (r *Reads) blocked() *refusal {
 // ask to learn that it has fallen.
 const quotaProbe = 10 * time.Minute
 
-// fetch asks Salesforce. Without an answer to fall back on it is tried again within the time that there is.
-func (r *Reads) fetch(ctx context.Context, a asked, patient bool) (*answer, error) {
+// errNoTurn ends the wait for a turn to call.
+var errNoTurn = errors.New("too many calls of queries are under way (reads.max_concurrent_calls)")
+
+// fetch asks Salesforce with a text of a query. If there is an answer to fall back on it asks once, and does not wait long for its
+// turn to do so.
+func (r *Reads) fetch(ctx context.Context, q *query, text string, fallBack bool) (*answer, error) {
 	live := r.live.Load()
+	queued, patience := r.cfg.Timeout, live.Pipeline.Do
+	if fallBack {
+		queued = probeTime
+		patience = func(ctx context.Context, call resilience.Call, _ func(time.Duration)) error {
+			return live.Pipeline.Try(ctx, call)
+		}
+	}
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	turn := time.AfterFunc(queued, func() { leave(errNoTurn) })
+	defer turn.Stop()
+	select {
+	case q.share <- struct{}{}:
+		defer func() { <-q.share }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	var (
 		records bytes.Buffer
-		total   int
-		asOf    time.Time
+		made    answer
+		begun   bool
 	)
-	call := func(ctx context.Context) (open, err error) {
+	err := patience(ctx, func(ctx context.Context) (open, err error) {
+		if !begun && !turn.Stop() {
+			return nil, errors.Join(resilience.ErrNotMade, errNoTurn)
+		}
+		begun = true
+		if no := r.refuse(q); no != nil { // since it began to wait
+			return nil, errors.Join(resilience.ErrNotMade, no)
+		}
 		records.Reset()
-		asOf = r.clock.now()
-		total, err = gather(&records, live.Salesforce.Pages(ctx, a.soql), a.query)
+		made.seen, made.heard = r.written.now()
+		made.asked = time.Now()
+		made.total, err = gather(&records, live.Salesforce.Pages(ctx, text), q)
+		return nil, err
+	}, nil)
+	switch {
+	case err == nil:
+		made.records = bytes.Clone(records.Bytes())
+		made.hash = hashOf(made.records, made.total)
+		return &made, nil
+	case errors.Is(context.Cause(ctx), errNoTurn):
+		return nil, errNoTurn
+	default:
 		return nil, err
 	}
-	ask := live.Pipeline.Try
-	if patient {
-		ask = func(ctx context.Context, call resilience.Call) error { return live.Pipeline.Do(ctx, call, nil) }
-	}
-	if err := ask(ctx, call); err != nil {
-		return nil, err
-	}
-	return newAnswer(records.Bytes(), total, asOf), nil
 }
 
 // gather writes the records of all pages as one JSON array.
@@ -125,7 +157,7 @@ func gather(out *bytes.Buffer, pages iter.Seq2[sfapi.Page, error], q *query) (to
 			}
 			n++
 			if err := json.Compact(out, record); err != nil {
-				return 0, err // it has been read as JSON before
+				return 0, &Error{Kind: Unavailable, Query: q.Name, Detail: "Salesforce's answer holds something that is not JSON", Cause: err}
 			}
 			if int64(out.Len())+1 > q.MaxBytes {
 				return 0, q.tooLarge("the answer is larger than the %d bytes that the query may give (max_result_bytes)", q.MaxBytes)
@@ -136,14 +168,13 @@ func gather(out *bytes.Buffer, pages iter.Seq2[sfapi.Page, error], q *query) (to
 	return total, nil
 }
 
-func (q *query) tooLarge(format string, args ...any) error {
-	return &Error{Kind: TooLarge, Query: q.Name, Detail: fmt.Sprintf(format, args...) + ": ask for less, or raise the limit"}
-}
-
 // judge says what a failed ask means: an *[Error] if to ask again would not help, else a *refusal.
 func (q *query) judge(err error) error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return own
+	}
+	if no, ok := errors.AsType[*refusal](err); ok {
+		return no
 	}
 	var sf *sfapi.Error
 	if errors.As(err, &sf) && (sf.Kind == sfapi.Permanent || sf.Kind == sfapi.Dependency) {
@@ -154,11 +185,14 @@ func (q *query) judge(err error) error {
 	}
 	no := &refusal{why: "Salesforce cannot be asked", after: time.Second, cause: err}
 	var refused *resilience.Refused
+	_ = errors.As(err, &refused)
 	switch {
+	case errors.Is(err, errNoTurn), refused != nil && (refused.Reason == resilience.NoSlot || refused.Reason == resilience.RateLimit):
+		no.why, no.unasked = errNoTurn.Error(), true
 	case sf != nil:
 		no.why, no.after = "Salesforce does not answer as it should: "+sf.Code, max(sf.After, time.Second)
-	case errors.As(err, &refused) && refused.Reason == resilience.BreakerOpen:
-		no.why, no.after = "Salesforce does not answer as it should, and the breaker is open", max(refused.After, time.Second)
+	case refused != nil && refused.Reason == resilience.BreakerOpen:
+		no.why, no.after, no.unasked = "Salesforce does not answer as it should, and the breaker is open", max(refused.After, time.Second), true
 	case errors.Is(err, context.DeadlineExceeded):
 		no.why = "Salesforce did not answer in time (reads.timeout)"
 	}

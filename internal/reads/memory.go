@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// memory holds the answers of this process that were asked for last. They are those of the bucket, or newer.
+// memory holds the answers of this process that were asked for last. They are those of the bucket, or newer. All times are those of this process.
 type memory struct {
 	most int64 // bytes
 

@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer, r *Reads) *metrics {
 			Help:        "1 while Salesforce refuses the query: its configuration or the org must change.",
 			ConstLabels: prometheus.Labels{"name": name},
 		}, func() float64 {
-			if q.broken.Load() != nil {
+			if q.verdict.state() != nil {
 				return 1
 			}
 			return 0

@@ -1,16 +1,17 @@
 package reads_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"penstock/internal/reads"
 	"penstock/sfapi"
 )
 
@@ -74,7 +75,8 @@ func (v *visitor) Pages(ctx context.Context, soql string) iter.Seq2[sfapi.Page, 
 		v.asked++
 		key := v.name + " " + soql
 		v.calls[key]++
-		if v.calls[key] > 1 {
+		began := time.Now()
+		if v.calls[key] > 1 && mood != refusing { // then it may find out whether that is about the values
 			v.m.complain("%s asks the same twice at a time", v.name)
 		}
 		v.mu.Unlock()
@@ -101,7 +103,7 @@ func (v *visitor) Pages(ctx context.Context, soql string) iter.Seq2[sfapi.Page, 
 			yield(sfapi.Page{}, &sfapi.Error{Op: "query", Kind: sfapi.Permanent, Code: "INVALID_FIELD", Status: 400})
 			return
 		}
-		record := fmt.Sprintf(`{"v": %d}`, v.version(time.Now()))
+		record := fmt.Sprintf(`{"v": %d, "at": %d}`, v.version(time.Now()), began.UnixNano())
 		time.Sleep(50 * time.Millisecond)
 		if !yield(sfapi.Page{Total: 1, Records: []json.RawMessage{json.RawMessage(record)}}, nil) {
 			return
@@ -126,21 +128,18 @@ func (v *visitor) Forecast(int) time.Time { return time.Now().Add(time.Hour) }
 type chest struct {
 	mu       sync.Mutex
 	values   map[string]kept
-	watchers []watcher
+	last     time.Time // when a value was put, by its clock
 	skew     time.Duration
-	deaf     bool // reads fail
-	full     bool // writes fail
-	away     bool // it does not answer
+	deaf     bool          // reads fail
+	full     bool          // writes fail
+	away     bool          // it does not answer
+	timeless bool          // nobody knows its time
+	slow     time.Duration // how long a read takes
 }
 
 type kept struct {
-	value []byte
+	reads.Kept
 	until time.Time
-}
-
-type watcher struct {
-	ctx  context.Context //nolint:containedctx // it says whether somebody still watches
-	told func(string, []byte)
 }
 
 var errChest = errors.New("the chest is stuck")
@@ -159,17 +158,24 @@ func (c *chest) trouble(ctx context.Context, stuck *bool) error {
 	return nil
 }
 
-func (c *chest) Get(ctx context.Context, key string) ([]byte, bool, error) {
+func (c *chest) Get(ctx context.Context, key string) (*reads.Kept, error) {
 	if err := c.trouble(ctx, &c.deaf); err != nil {
-		return nil, false, err
+		return nil, err
+	}
+	if c.slow > 0 {
+		select {
+		case <-time.After(c.slow):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := c.values[key]
 	if !ok || time.Now().After(k.until) {
-		return nil, false, nil
+		return nil, nil
 	}
-	return slices.Clone(k.value), true, nil
+	return &reads.Kept{Value: slices.Clone(k.Value), At: k.At}, nil
 }
 
 func (c *chest) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
@@ -178,28 +184,115 @@ func (c *chest) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.values[key] = kept{slices.Clone(value), time.Now().Add(ttl)}
-	for _, w := range c.watchers {
-		if w.ctx.Err() == nil && strings.HasPrefix(key, "written.") {
-			go w.told(key, value)
-		}
-	}
+	c.last = time.Now().Add(c.skew)
+	c.values[key] = kept{reads.Kept{Value: slices.Clone(value), At: c.last}, time.Now().Add(ttl)}
 	return nil
 }
 
-func (c *chest) Watch(ctx context.Context, _ string, told func(string, []byte)) error {
-	c.mu.Lock()
-	c.watchers = append(c.watchers, watcher{ctx, told})
-	for key, k := range c.values {
-		if strings.HasPrefix(key, "written.") {
-			go told(key, k.value)
-		}
+func (c *chest) Forget(ctx context.Context, _ string) error {
+	if err := c.trouble(ctx, &c.full); err != nil {
+		return err
 	}
-	c.mu.Unlock()
-	<-ctx.Done()
-	return ctx.Err()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.values)
+	return nil
 }
 
-func (c *chest) Now(context.Context) (time.Time, error) { return time.Now().Add(c.skew), nil }
+func (c *chest) Now(ctx context.Context) (now, last time.Time, err error) {
+	if err := c.trouble(ctx, &c.timeless); err != nil {
+		return time.Time{}, time.Time{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.skew), c.last, nil
+}
 
 func (c *chest) Limit() int { return 1 << 20 }
+
+// board is where marks stand.
+type board struct {
+	mu       sync.Mutex
+	epoch    int
+	revision uint64
+	marks    map[string]mark
+	changed  chan struct{}
+	stuck    bool
+	well     time.Time // since when it is not stuck
+}
+
+type mark struct {
+	revision uint64
+	until    time.Time
+}
+
+func newBoard() *board {
+	return &board{marks: map[string]mark{}, changed: make(chan struct{}), well: time.Now()}
+}
+
+// change does something that whoever watches notices.
+func (b *board) change(do func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	do()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *board) Mark(_ context.Context, key string, ttl time.Duration) (revision uint64, err error) {
+	b.change(func() {
+		if b.stuck {
+			err = errChest
+			return
+		}
+		b.revision++
+		revision = b.revision
+		b.marks[key] = mark{revision, time.Now().Add(ttl)}
+	})
+	return revision, err
+}
+
+// next lists the keys of the marks that stand after a revision, in their order.
+func (b *board) next(after uint64) (keys []string) {
+	for key, m := range b.marks {
+		if m.revision > after && time.Now().Before(m.until) {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(x, y string) int { return cmp.Compare(b.marks[x].revision, b.marks[y].revision) })
+	return keys
+}
+
+func (b *board) Watch(ctx context.Context, w reads.Watcher) error {
+	began, at := -1, uint64(0)
+	for ctx.Err() == nil {
+		b.mu.Lock()
+		epoch, stuck, changed := b.epoch, b.stuck, b.changed
+		keys := b.next(at)
+		revisions := make([]uint64, len(keys))
+		for i, key := range keys {
+			revisions[i] = b.marks[key].revision
+		}
+		b.mu.Unlock()
+		if stuck || began >= 0 && epoch != began {
+			return errChest
+		}
+		first := began < 0
+		if first {
+			began = epoch
+			w.Began(fmt.Sprint(epoch))
+		}
+		for i, key := range keys {
+			at = revisions[i]
+			w.Told(key, at)
+		}
+		if first {
+			w.Synced()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}

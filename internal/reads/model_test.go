@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -32,15 +31,21 @@ type model struct {
 	t         *rapid.T
 	org       *org
 	chest     *chest
+	board     *board
 	instances []*instance
 	born      int
 	fresh     time.Duration
 	stale     time.Duration
+	rewrite   time.Duration
+	off       time.Duration // how far the chest's clock was put forward or back, in steps that nobody notices
+	ahead     time.Duration // how far it was put forward
+	lost      time.Time     // until when writes may be unknown, because an instance ended that could not tell of them
 
 	mu       sync.Mutex
 	failures map[string]time.Time // when an instance was last not answered
 	refusals map[string]time.Time
 	made     map[string]time.Time // when an instance was last answered
+	wrote    map[string]time.Time // when an instance last wrote
 	noise    uint64
 	wrong    []string
 }
@@ -88,12 +93,11 @@ func (m *model) start(ctx context.Context) *instance {
 	if len(problems) > 0 {
 		m.complain("%v", problems)
 	}
-	in.reads = reads.New(reads.Config{Timeout: modelTimeout, DailyCallShare: 0.7, MaxMemory: 1 << 20}, []reads.Query{{
+	in.reads = reads.New(reads.Config{
+		Timeout: modelTimeout, DailyCallShare: 0.7, MaxConcurrent: 4, RewriteEvery: m.rewrite, MaxMemory: 1 << 20,
+	}, []reads.Query{{
 		Name: "q", Template: template, FreshFor: m.fresh, MaxStale: m.stale, RefreshAhead: m.fresh / 5, MaxRecords: 10, MaxBytes: 1 << 10,
-	}}, reads.Options{Bucket: m.chest, Log: zerolog.Nop(), Random: func() float64 { return float64(m.draw(0, 99)) / 100 }})
-	if err := in.reads.SetClock(ctx); err != nil {
-		m.complain("%v", err)
-	}
+	}}, reads.Options{Bucket: m.chest, Marks: m.board, Log: zerolog.Nop(), Random: func() float64 { return float64(m.draw(0, 99)) / 100 }})
 	writes := resilience.New(resilience.Config{}, resilience.Options{})
 	in.reads.Connect(reads.Live{
 		Salesforce: &visitor{org: m.org, m: m, name: in.name},
@@ -109,6 +113,9 @@ func (m *model) start(ctx context.Context) *instance {
 	in.end = func() {
 		cancel()
 		<-ended
+	}
+	if m.draw(0, 1) == 0 {
+		in.reads.Ready(ctx)
 	}
 	return in
 }
@@ -132,25 +139,36 @@ func (m *model) ask(ctx context.Context, in *instance, name string, maxAge, maxS
 		m.checkError(in, err, now)
 		return
 	}
-	var said struct {
-		Records []struct{ V int }
-		AsOf    time.Time `json:"as_of"`
-		Age     float64   `json:"age_seconds"`
-		Stale   bool
-		Source  string
-	}
+	var said said
 	if err := json.Unmarshal(reply.AppendJSON(nil), &said); err != nil || len(said.Records) != 1 {
 		m.complain("answer %s: %v", reply.AppendJSON(nil), err)
 		return
 	}
-	asOf := reply.AsOf.Add(-m.chest.skew)
-	age := now.Sub(asOf)
-	if math.Abs(age.Seconds()-said.Age) > 0.002 || age < 0 {
-		m.complain("an answer of %v says that it is %v s old", age, said.Age)
+	m.checkAnswer(in, said, began, now, maxAge, maxStale)
+}
+
+// said is an answer of the model's org, which says when it was asked for.
+type said struct {
+	Records []struct {
+		V  int
+		At int64
+	}
+	Age    float64 `json:"age_seconds"`
+	Stale  bool
+	Source reads.Source
+}
+
+// checkAnswer holds an answer against what the org held, and against what may be known to have been written.
+func (m *model) checkAnswer(in *instance, said said, began, now time.Time, maxAge, maxStale time.Duration) {
+	const exact = 2 * time.Millisecond
+	version, asked := said.Records[0].V, time.Unix(0, said.Records[0].At)
+	age, says := now.Sub(asked), time.Duration(said.Age*float64(time.Second))
+	if says < age-m.off-exact || says > age+m.off+m.ahead+exact {
+		m.complain("an answer of %v says that it is %v old", age, says)
 	}
 	// What is written in the very instant in which it is asked may come before or after.
-	if least, most := m.org.version(asOf.Add(-time.Nanosecond)), m.org.version(now); said.Records[0].V < least || said.Records[0].V > most {
-		m.complain("version %d is given as of %v ago, when it was %d, now %d", said.Records[0].V, age, least, most)
+	if least, most := m.org.version(asked.Add(-time.Nanosecond)), m.org.version(now); version < least || version > most {
+		m.complain("version %d is given as of %v ago, when it was %d, now %d", version, age, least, most)
 	}
 	fresh, stale := m.fresh, m.stale
 	if maxAge >= 0 {
@@ -160,17 +178,38 @@ func (m *model) ask(ctx context.Context, in *instance, name string, maxAge, maxS
 		stale = min(stale, maxStale)
 	}
 	switch {
-	case said.Source == "salesforce":
-		if said.Stale || asOf.Before(began.Add(-2*modelTimeout)) {
-			m.complain("a live answer is %v old, stale %v", age, said.Stale)
+	case said.Source == reads.FromSalesforce:
+		if said.Stale || asked.Before(began.Add(-2*modelTimeout)) || maxAge >= 0 && asked.Before(began) && age > fresh+exact {
+			m.complain("a live answer is %v old, asked for %v before, stale %v", age, began.Sub(asked), said.Stale)
 		}
-	case !said.Stale && age >= fresh:
+	case !said.Stale && age >= fresh+m.off+exact:
 		m.complain("an answer of %v passes for fresh, allowed are %v", age, fresh)
-	case age > stale:
+	case !said.Stale && version < m.known(in, began) && age >= m.rewrite+m.off+exact:
+		m.complain("an answer of %v passes for fresh with version %d, and %s knows of %d", age, version, in.name, m.known(in, began))
+	case said.Stale && age > stale+m.off+exact:
 		m.complain("an answer is %v old, allowed are %v", age, stale)
 	case said.Stale && !m.excused(in, began):
 		m.complain("an answer is stale although %s could ask", in.name)
 	}
+}
+
+// known is the version of which an instance must know at a time: of what it wrote itself, and of what was written a while ago if
+// nothing has kept the news from it.
+func (m *model) known(in *instance, now time.Time) int {
+	const news = 10 * time.Second
+	m.mu.Lock()
+	own, lost := m.wrote[in.name], m.lost
+	m.mu.Unlock()
+	m.board.mu.Lock()
+	heard := !m.board.stuck && now.Sub(m.board.well) > news
+	m.board.mu.Unlock()
+	if others := now.Add(-news); heard && others.After(lost) && others.After(own) {
+		own = others
+	}
+	if own.IsZero() {
+		return 0
+	}
+	return m.org.version(own)
 }
 
 // excused says whether an instance had a reason not to ask Salesforce: it cannot be asked now, failed not long ago, or failed and
@@ -192,13 +231,13 @@ func (m *model) checkError(in *instance, err error, now time.Time) {
 	switch {
 	case !errors.As(err, &own):
 		m.complain("an error that is none of ours: %v", err)
-	case own.Kind == reads.Broken && now.Sub(m.last(m.refusals, in.name)) > 11*time.Second:
+	case (own.Kind == reads.Broken || own.Kind == reads.Invalid) && now.Sub(m.last(m.refusals, in.name)) > 11*time.Second && !m.excused(in, now):
 		m.complain("a query is called broken long after it was: %v", err)
 	case own.Kind == reads.Unavailable && own.After <= 0:
 		m.complain("nobody says when to ask again: %v", err)
 	case own.Kind == reads.Unavailable && !m.excused(in, now):
 		m.complain("there is no answer although %s could ask: %v", in.name, err)
-	case own.Kind != reads.Broken && own.Kind != reads.Unavailable:
+	case own.Kind != reads.Broken && own.Kind != reads.Invalid && own.Kind != reads.Unavailable:
 		m.complain("unexpected: %v", err)
 	}
 }
@@ -215,34 +254,79 @@ func (m *model) step(ctx context.Context) {
 	case 1:
 		trouble := rapid.IntRange(0, 5).Draw(m.t, "chest")
 		m.chest.mu.Lock()
-		m.chest.deaf, m.chest.full, m.chest.away = trouble == 1, trouble == 2, trouble == 3
+		m.chest.deaf, m.chest.full, m.chest.away, m.chest.timeless = trouble == 1, trouble == 2, trouble == 3, trouble == 5
 		if trouble == 4 {
-			m.chest.values = map[string]kept{}
+			clear(m.chest.values)
 		}
 		m.chest.mu.Unlock()
 	case 2, 3:
 		in := pick()
 		m.org.write()
+		m.note(m.wrote, in.name)
 		in.reads.Wrote("thing")
-		if !m.knows(ctx, in) {
-			m.complain("%s gives an old answer as fresh after it wrote", in.name)
-		}
+		m.ask(ctx, in, "a", -1, -1)
 	case 4:
 		i := rapid.IntRange(0, len(m.instances)-1).Draw(m.t, "ends")
-		m.instances[i].end()
-		m.instances[i] = m.start(ctx)
-	case 5, 6:
+		m.restart(ctx, i)
+	case 5:
 		time.Sleep(time.Duration(rapid.Int64Range(1, int64(2*m.stale+time.Second)).Draw(m.t, "while")))
+	case 6:
+		m.trouble()
 	default:
 		m.burst(ctx, pick)
 	}
 }
 
-// knows says whether an instance that has just written gives nothing older as fresh.
-func (m *model) knows(ctx context.Context, in *instance) bool {
-	now := time.Now()
-	reply, err := in.reads.AskJSON(ctx, "q", []byte(`{"name":"a"}`))
-	return err != nil || reply.Stale || reply.AsOf.Add(-m.chest.skew).After(now)
+// trouble does something to the marks or to the chest's clock.
+func (m *model) trouble() {
+	switch rapid.IntRange(0, 3).Draw(m.t, "trouble") {
+	case 0:
+		m.board.change(func() { m.board.stuck, m.board.well = !m.board.stuck, time.Now() })
+	case 1:
+		m.board.change(func() {
+			m.board.epoch++
+			m.board.revision = 0
+			clear(m.board.marks)
+		})
+	case 2:
+		m.putClock(time.Duration(rapid.Int64Range(-int64(time.Second), int64(time.Second)).Draw(m.t, "little")))
+	default:
+		m.putClock(time.Duration(rapid.Int64Range(-int64(time.Hour), int64(time.Hour)).Draw(m.t, "step")))
+	}
+}
+
+// putClock puts the chest's clock forward or back, when all who run know how it stood, and waits until they have noticed: until then
+// what they tell each other is off by as much, and one that does not know how it stood can know nothing of it.
+func (m *model) putClock(by time.Duration) {
+	const notice = 10 * time.Second
+	put := func() {
+		m.chest.mu.Lock()
+		m.chest.skew += by
+		m.chest.mu.Unlock()
+	}
+	if by.Abs() <= 2*time.Second {
+		m.off += by.Abs()
+		put()
+		return
+	}
+	m.chest.mu.Lock()
+	m.chest.full, m.chest.away, m.chest.timeless = false, false, false
+	m.chest.mu.Unlock()
+	time.Sleep(notice)
+	m.ahead += max(by, 0)
+	put()
+	time.Sleep(notice)
+}
+
+// restart ends an instance and starts another one.
+func (m *model) restart(ctx context.Context, i int) {
+	m.instances[i].end()
+	m.board.mu.Lock()
+	if m.board.stuck {
+		m.lost = time.Now()
+	}
+	m.board.mu.Unlock()
+	m.instances[i] = m.start(ctx)
 }
 
 // burst lets several ask at about the same time.
@@ -273,8 +357,8 @@ func life(t *testing.T, rt *rapid.T) (wrong []string) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		m := &model{
-			t: rt, org: &org{calls: map[string]int{}}, chest: &chest{values: map[string]kept{}},
-			failures: map[string]time.Time{}, refusals: map[string]time.Time{}, made: map[string]time.Time{},
+			t: rt, org: &org{calls: map[string]int{}}, chest: &chest{values: map[string]kept{}}, board: newBoard(),
+			failures: map[string]time.Time{}, refusals: map[string]time.Time{}, made: map[string]time.Time{}, wrote: map[string]time.Time{},
 		}
 		defer func() {
 			thrown = recover()
@@ -286,6 +370,7 @@ func life(t *testing.T, rt *rapid.T) (wrong []string) {
 		m.chest.skew = time.Duration(rapid.Int64Range(-int64(time.Hour), int64(time.Hour)).Draw(rt, "skew"))
 		m.fresh = time.Duration(rapid.IntRange(0, 60_000).Draw(rt, "fresh ms")) * time.Millisecond
 		m.stale = m.fresh + time.Duration(rapid.IntRange(0, 600_000).Draw(rt, "stale ms"))*time.Millisecond
+		m.rewrite = time.Duration(rapid.IntRange(0, 10_000).Draw(rt, "rewrite ms")) * time.Millisecond
 		m.noise = rapid.Uint64().Draw(rt, "noise")
 		for range rapid.IntRange(1, 3).Draw(rt, "instances") {
 			m.instances = append(m.instances, m.start(ctx))
@@ -323,8 +408,9 @@ func (m *model) recovers(ctx context.Context) {
 	m.org.mood = well
 	m.org.mu.Unlock()
 	m.chest.mu.Lock()
-	m.chest.deaf, m.chest.full, m.chest.away = false, false, false
+	m.chest.deaf, m.chest.full, m.chest.away, m.chest.timeless = false, false, false, false
 	m.chest.mu.Unlock()
+	m.board.change(func() { m.board.stuck = false })
 	time.Sleep(2 * time.Minute)
 	for _, in := range m.instances {
 		_, _ = in.reads.AskJSON(ctx, "q", []byte(`{"name":"a"}`)) // which may find out that all is well again

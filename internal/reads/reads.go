@@ -2,10 +2,12 @@ package reads
 
 import (
 	"context"
+	crand "crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/url"
 	"slices"
@@ -38,27 +40,50 @@ type Config struct {
 	Org            string        // names the org and the user: answers for another one are not shared
 	Timeout        time.Duration // how long one ask may wait for Salesforce
 	DailyCallShare float64       // of the org's daily calls, used by anyone, at which Salesforce is not asked any more; 0: never
+	MaxConcurrent  int           // how many calls may be under way at once, of which one query gets half; 0: nobody counts them
 	RewriteEvery   time.Duration // how often an answer is refreshed because of writes at most, but for a burst
 	MaxMemory      int64         // bytes of answers kept in this process
 }
 
 // Bucket keeps answers for all instances.
 type Bucket interface {
-	// Get reads a value; found is false if there is none.
-	Get(ctx context.Context, key string) (value []byte, found bool, err error)
+	// Get reads a value; nil if there is none.
+	Get(ctx context.Context, key string) (*Kept, error)
 	// Put writes a value that is to be forgotten after a time.
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
-	// Watch tells of every value whose key matches, those that stand and those that come, until ctx ends or it fails.
-	Watch(ctx context.Context, pattern string, told func(key string, value []byte)) error
-	// Now asks for the time that all instances go by.
-	Now(ctx context.Context) (time.Time, error)
+	// Forget deletes every value whose key matches.
+	Forget(ctx context.Context, pattern string) error
+	// Now asks for the time that all instances go by, and for that at which a value was put last.
+	Now(ctx context.Context) (now, last time.Time, err error)
 	// Limit is how large a value may be.
 	Limit() int
 }
 
-// Options are what is connected. The zero value is silent, and keeps answers in this process only.
+// Kept is a value in a bucket.
+type Kept struct {
+	Value []byte
+	At    time.Time // when it was put there, by the time that all instances go by
+}
+
+// Marks tell all instances what was written. They stand in one order.
+type Marks interface {
+	// Mark puts a mark under a key, in place of the one before, to be forgotten after a time. It returns its place in the order.
+	Mark(ctx context.Context, key string, ttl time.Duration) (revision uint64, err error)
+	// Watch hears all marks, those that stand and those that come, in their order, until ctx ends or it fails.
+	Watch(ctx context.Context, w Watcher) error
+}
+
+// Watcher is told what a watch hears, one at a time.
+type Watcher struct {
+	Began  func(epoch string) // first; epoch names the marks: others have an order of their own
+	Told   func(key string, revision uint64)
+	Synced func() // all that stood when it began have been told
+}
+
+// Options are what is connected. The zero value is silent, and keeps answers and writes in this process only.
 type Options struct {
 	Bucket     Bucket
+	Marks      Marks
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept but not registered
 	Random     func() float64        // in [0,1), called by several goroutines; nil: math/rand
@@ -71,8 +96,11 @@ type Reads struct {
 	queries map[string]*query
 	longest time.Duration // of MaxStale
 	bucket  Bucket        // nil: none
+	marks   Marks         // nil: none
+	name    string        // of this instance, among the marks
 	memory  *memory
 	clock   *clock
+	suspect atomic.Bool // nobody knows the age of what the bucket holds
 	written *written
 	cache   *cacheState
 	live    atomic.Pointer[Live] // nil: Salesforce cannot be asked yet
@@ -90,7 +118,8 @@ type query struct {
 	Query
 	objects atomic.Pointer[[]string]
 	rest    rest
-	broken  atomic.Pointer[brokenSince]
+	verdict verdict
+	share   chan struct{} // holds a token for each call under way, and for each that waits for its turn
 }
 
 // New makes what answers the queries. It touches no network and starts no goroutine.
@@ -99,12 +128,12 @@ func New(cfg Config, queries []Query, opts Options) *Reads {
 		opts.Random = rand.Float64
 	}
 	r := &Reads{
-		cfg: cfg, log: opts.Log, bucket: opts.Bucket, queries: make(map[string]*query, len(queries)),
+		cfg: cfg, log: opts.Log, bucket: opts.Bucket, marks: opts.Marks, name: crand.Text(), queries: make(map[string]*query, len(queries)),
 		memory: newMemory(cfg.MaxMemory), clock: newClock(), written: newWritten(), ctx: context.Background(),
 	}
 	r.cache = &cacheState{log: opts.Log}
 	for _, q := range queries {
-		made := &query{Query: q}
+		made := &query{Query: q, share: make(chan struct{}, shareOf(cfg.MaxConcurrent))}
 		made.rest.random = opts.Random
 		r.queries[q.Name] = made
 		r.Depends(q.Name, nil)
@@ -112,6 +141,15 @@ func New(cfg Config, queries []Query, opts Options) *Reads {
 	}
 	r.metrics = newMetrics(opts.Registerer, r)
 	return r
+}
+
+// shareOf is how many of the calls that may be under way at once one query may make: half, so that one that is slow leaves some to
+// the others.
+func shareOf(calls int) int {
+	if calls <= 0 {
+		return math.MaxInt32
+	}
+	return (calls + 1) / 2
 }
 
 // Run keeps time with other instances and hears what they write, until ctx ends; it returns when nothing is under way any more.
@@ -125,15 +163,33 @@ func (r *Reads) Run(ctx context.Context) {
 		r.mu.Unlock()
 		r.working.Wait()
 	}()
-	if r.bucket == nil {
-		<-ctx.Done()
+	var tending sync.WaitGroup
+	if r.marks != nil {
+		tending.Go(func() { r.spread(ctx) })
+		tending.Go(func() { r.listen(ctx) })
+	}
+	if r.bucket != nil {
+		tending.Go(func() { r.followClock(ctx) })
+	}
+	<-ctx.Done()
+	tending.Wait()
+}
+
+// Ready waits until answers can be shared with other instances, but not long. [Reads.Run] must run. Whoever asks earlier gets an
+// answer all the same, but costs calls that others have paid for.
+func (r *Reads) Ready(ctx context.Context) {
+	if r.bucket != nil {
+		_ = r.setClock(ctx) // Run goes on trying
+	}
+	if r.marks == nil {
 		return
 	}
-	var tending sync.WaitGroup
-	tending.Go(func() { r.spread(ctx) })
-	tending.Go(func() { r.hear(ctx) })
-	tending.Go(func() { r.followClock(ctx) })
-	tending.Wait()
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	select {
+	case <-r.written.ready:
+	case <-ctx.Done():
+	}
 }
 
 // begin counts what is started in the background; false when Run has ended.
@@ -161,12 +217,13 @@ func (r *Reads) Depends(name string, objects []string) {
 
 // Wrote tells that records of an object have been written: answers that read it have expired.
 func (r *Reads) Wrote(object string) {
+	object = strings.ToLower(object)
+	read := false
 	for _, q := range r.queries {
-		if slices.Contains(*q.objects.Load(), strings.ToLower(object)) {
-			r.written.tell(object, r.clock.now())
-			return
-		}
+		read = read || slices.Contains(*q.objects.Load(), object)
 	}
+	// What no query is known to read is noted all the same: its paths may not all be known yet.
+	r.written.tell(object, read && r.marks != nil)
 }
 
 // request is what somebody asks.
@@ -226,6 +283,7 @@ func (r *Reads) ask(ctx context.Context, q *query, req request) (*Reply, error) 
 		return r.reply(a, known.answer, FromCache, false), nil
 	case expired:
 		switch {
+		case q.verdict.state() != nil: // no reason to give what is old
 		case r.hopeless(q): // nobody waits for what will not come
 			r.behind(a) //nolint:contextcheck // it outlives this ask
 			return r.reply(a, known.answer, FromCache, true), nil
@@ -251,7 +309,7 @@ func (q *query) want(req request) want {
 		w.stale = min(w.stale, req.maxStale)
 	}
 	if req.maxAge >= 0 {
-		w.fresh = min(w.fresh, req.maxAge)
+		w.fresh, w.since = min(w.fresh, req.maxAge), time.Now()
 	}
 	if w.fresh < q.FreshFor {
 		w.ahead = 0 // the caller wants less than what is kept fresh
@@ -261,18 +319,26 @@ func (q *query) want(req request) want {
 
 // stand judges an answer as of now.
 func (r *Reads) stand(a asked, known *answer) standing {
-	return stand(known, a.want, r.clock.now(), r.written.last(*a.objects.Load()), r.cfg.RewriteEvery)
+	return stand(known, a.want, time.Now(), r.missed(a, known), r.cfg.RewriteEvery)
+}
+
+// missed says whether something was written that an answer may not show.
+func (r *Reads) missed(a asked, known *answer) bool {
+	return known != nil && r.written.missed(*a.objects.Load(), known.seen)
 }
 
 // reply makes what is given of an answer.
 func (r *Reads) reply(a asked, known *answer, source Source, stale bool) *Reply {
-	now := r.clock.now()
-	reply := &Reply{Hash: known.hash, AsOf: known.asOf, Age: known.age(now), Stale: stale, Source: source, answer: known}
-	if !stale && !known.missed(r.written.last(*a.objects.Load())) {
+	reply := &Reply{Hash: known.hash, Age: known.age(time.Now()), Stale: stale, Source: source, answer: known}
+	reply.AsOf, _ = r.clock.theirs(known.asked)
+	if !stale && !r.missed(a, known) {
 		reply.FreshFor = max(0, a.want.fresh-reply.Age)
 	}
 	return reply
 }
+
+// answerKeys matches the keys of all answers.
+const answerKeys = "answer.>"
 
 // key is where an answer is kept: it names the query, and hashes what else decides what is asked.
 func (r *Reads) key(q *query, bound string) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/url"
 	"strings"
@@ -29,13 +28,18 @@ type source struct {
 	err     error
 	takes   time.Duration
 	usage   sfapi.Usage
+	on      func(s *source, soql string) error // of each call, in place of err
 }
 
-func (s *source) Pages(ctx context.Context, _ string) iter.Seq2[sfapi.Page, error] {
+func (s *source) Pages(ctx context.Context, soql string) iter.Seq2[sfapi.Page, error] {
 	return func(yield func(sfapi.Page, error) bool) {
 		s.mu.Lock()
 		s.calls++
-		records, err, takes := s.records, s.err, s.takes
+		err := s.err
+		if s.on != nil {
+			err = s.on(s, soql)
+		}
+		records, takes := s.records, s.takes
 		s.mu.Unlock()
 		select {
 		case <-time.After(takes):
@@ -76,7 +80,7 @@ func (s *source) asked() int {
 
 var errDown = &sfapi.Error{Op: "query", Kind: sfapi.System, Code: "SERVER_UNAVAILABLE", Status: 503}
 
-// world is one instance with one query, in a bubble of fake time.
+// world is one instance with two queries of one text, in a bubble of fake time.
 type world struct {
 	t      *testing.T
 	source *source
@@ -103,11 +107,15 @@ func inWorld(t *testing.T, change func(*reads.Config, *reads.Query), play func(*
 		if change != nil {
 			change(&cfg, &query)
 		}
-		w.reads = reads.New(cfg, []reads.Query{query}, reads.Options{Log: zerolog.Nop(), Random: func() float64 { return 0 }})
+		second := query
+		second.Name = "other"
+		w.reads = reads.New(cfg, []reads.Query{query, second}, reads.Options{Log: zerolog.Nop(), Random: func() float64 { return 0 }})
 		w.reads.Connect(reads.Live{
 			Salesforce: w.source,
-			Pipeline:   w.writes.Beside(resilience.Config{MaxAttempts: 2, InitialDelay: time.Second, Timeout: cfg.Timeout}, func() bool { return w.idle }),
-			Held:       func() (string, time.Time) { return w.held, time.Time{} },
+			Pipeline: w.writes.Beside(resilience.Config{
+				MaxAttempts: 2, InitialDelay: time.Second, Timeout: cfg.Timeout, MaxConcurrent: cfg.MaxConcurrent,
+			}, func() bool { return w.idle }),
+			Held: func() (string, time.Time) { return w.held, time.Time{} },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -265,156 +273,6 @@ func TestNobodyWaitsForASalesforceThatHangs(t *testing.T) {
 		}
 		if n := w.source.asked(); n > 20 {
 			t.Errorf("%d calls in a minute", n)
-		}
-	})
-}
-
-func TestQueriesYieldToTheBreakerOfWrites(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.must("", reads.FromSalesforce, false)
-		time.Sleep(31 * time.Second)
-		w.idle = false
-		failing := func(context.Context) (open, err error) { return nil, errDown }
-		_ = w.writes.Try(t.Context(), failing)
-		if w.writes.State() != resilience.Open {
-			t.Fatal("the breaker is not open")
-		}
-		for range 10_000 { // until long after the breaker's time is over
-			w.must("", reads.FromCache, true)
-			time.Sleep(50 * time.Millisecond)
-		}
-		if n := w.source.asked(); n != 1 {
-			t.Errorf("queries called %d times although writes find out", n-1)
-		}
-		w.idle = true
-		time.Sleep(time.Minute)
-		w.must("", reads.FromSalesforce, false)
-		if w.writes.State() != resilience.Closed {
-			t.Errorf("after a query as the probe the breaker is %s", w.writes.State())
-		}
-	})
-}
-
-func TestNothingIsAskedWhileWritesAreHeldUp(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.must("", reads.FromSalesforce, false)
-		time.Sleep(31 * time.Second)
-		w.held = "Salesforce refuses the credentials"
-		w.must("", reads.FromCache, true)
-		if e := w.fails(`,"max_stale":"1s"`, reads.Unavailable); !strings.Contains(e.Detail, w.held) {
-			t.Errorf("%v", e)
-		}
-		w.held = ""
-		w.must("", reads.FromSalesforce, false)
-	})
-}
-
-// TestTheShareOfTheCallsIsKept also where nothing is written, so that only a query can learn that calls are free again.
-func TestTheShareOfTheCallsIsKept(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.must("", reads.FromSalesforce, false)
-		time.Sleep(31 * time.Second)
-		w.source.set(func(s *source) { s.usage = sfapi.Usage{Used: 70, Allocation: 100, Known: true, At: time.Now()} })
-		w.must("", reads.FromCache, true)
-		time.Sleep(9 * time.Minute)
-		w.must("", reads.FromCache, true)
-		time.Sleep(time.Minute)
-		w.must("", reads.FromSalesforce, false)
-	})
-}
-
-func TestABrokenQueryIsNotAskedAgainAndAgain(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.must("", reads.FromSalesforce, false)
-		time.Sleep(31 * time.Second)
-		w.source.set(func(s *source) {
-			s.err = &sfapi.Error{Op: "query", Kind: sfapi.Permanent, Code: "INVALID_FIELD", Message: "No such column"}
-		})
-		for range 100 {
-			w.fails("", reads.Broken)
-			time.Sleep(100 * time.Millisecond)
-		}
-		if n := w.source.asked() - 1; n != 1 {
-			t.Errorf("%d calls in 10 s", n)
-		}
-		if s := w.reads.Status().Queries[0]; s.State != reads.Refused || s.Code != "INVALID_FIELD" || s.Since.IsZero() {
-			t.Errorf("%+v", s)
-		}
-		w.source.set(func(s *source) { s.err = nil })
-		time.Sleep(time.Second)
-		w.must("", reads.FromSalesforce, false)
-		if s := w.reads.Status().Queries[0]; s.State != reads.OK {
-			t.Errorf("%+v", s)
-		}
-	})
-}
-
-func TestAnAnswerThatIsTooLargeIsRefused(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.source.set(func(s *source) { s.records = []string{"{}", "{}", "{}", "{}"} })
-		if e := w.fails("", reads.TooLarge); !strings.Contains(e.Detail, "max_result_records") {
-			t.Errorf("%v", e)
-		}
-		time.Sleep(time.Minute)
-		w.source.set(func(s *source) { s.records = []string{fmt.Sprintf(`{"a":%q}`, strings.Repeat("x", 100))} })
-		if e := w.fails("", reads.TooLarge); !strings.Contains(e.Detail, "max_result_bytes") {
-			t.Errorf("%v", e)
-		}
-	})
-}
-
-func TestWritesMakeAnswersExpireButNotWithoutEnd(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.must("", reads.FromSalesforce, false)
-		for range 10 { // as many as may follow each other
-			w.reads.Wrote("THING")
-			time.Sleep(time.Millisecond)
-			w.must("", reads.FromSalesforce, false)
-		}
-		before := w.source.asked()
-		for range 25_000 {
-			w.reads.Wrote("Thing")
-			time.Sleep(time.Millisecond)
-			if _, err := w.ask(""); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n := w.source.asked() - before; n < 4 || n > 6 {
-			t.Errorf("%d calls in 25 s of writes, want one in 5 s", n)
-		}
-		w.reads.Wrote("Other")
-		time.Sleep(time.Minute)
-		w.must("", reads.FromSalesforce, false)
-		w.reads.Wrote("Other")
-		time.Sleep(time.Millisecond)
-		w.must("", reads.FromCache, false)
-	})
-}
-
-// TestAnAskAfterAWriteIsNotServedByACallBeforeIt: the one under way may not show it.
-func TestAnAskAfterAWriteIsNotServedByACallBeforeIt(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.source.set(func(s *source) { s.takes = time.Second })
-		first := make(chan error)
-		go func() {
-			_, err := w.ask("")
-			first <- err
-		}()
-		time.Sleep(500 * time.Millisecond)
-		w.reads.Wrote("Thing")
-		written := time.Now()
-		if reply := w.must("", reads.FromSalesforce, false); !reply.AsOf.After(written) {
-			t.Errorf("as of %v, written at %v", reply.AsOf, written)
-		}
-		if err := <-first; err != nil {
-			t.Error(err)
 		}
 	})
 }

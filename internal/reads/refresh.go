@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -19,8 +18,9 @@ type outcome struct {
 	err    error   // why there is no newer one: an *Error or a *refusal
 }
 
-// How often somebody waits again: for a call that began after what was written, though something may be written all the time; and
-// for a refresh that somebody began who wanted more than others before, each of whom leaves with what he has.
+// How often somebody waits again: for a call that began after what was written, or after the ask of one who says how old the
+// answer may be, though something may be written all the time; and for a refresh that somebody began who wanted more than others
+// before, each of whom leaves with what he has.
 const (
 	maxMissed = 2
 	maxJoined = 100
@@ -39,7 +39,7 @@ func (r *Reads) await(ctx context.Context, a asked) (*Reply, error) {
 		switch {
 		case out.err != nil:
 			return r.fallBack(a, out)
-		case out.live && (missed == maxMissed || !out.answer.missed(r.written.last(*a.objects.Load()))):
+		case out.live && (missed == maxMissed || !r.missed(a, out.answer) && !a.want.tooOld(out.answer)):
 			return r.reply(a, out.answer, FromSalesforce, false), nil
 		case out.live:
 			missed++
@@ -61,7 +61,7 @@ func (r *Reads) fallBack(a asked, out outcome) (*Reply, error) {
 	case expired:
 		return r.reply(a, out.answer, FromCache, true), nil
 	default:
-		return nil, a.unavailable(out, r.clock.now())
+		return nil, a.unavailable(out, time.Now())
 	}
 }
 
@@ -83,12 +83,12 @@ const lookInterval = time.Second
 
 // hopeless says whether Salesforce cannot be asked now.
 func (r *Reads) hopeless(q *query) bool {
-	return q.rest.failing() && !q.rest.due(r.clock.now()) || r.blocked() != nil
+	return q.rest.failing() && !q.rest.due(time.Now()) || r.blocked() != nil
 }
 
 // behind refreshes an answer while nobody waits, if something may come of it.
 func (r *Reads) behind(a asked) {
-	if r.hopeless(a.query) && (r.bucket == nil || r.clock.now().Sub(r.memory.get(a.key).looked) < lookInterval) {
+	if r.hopeless(a.query) && (r.bucket == nil || time.Since(r.memory.get(a.key).looked) < lookInterval) {
 		return
 	}
 	r.flight(a, true)
@@ -131,158 +131,96 @@ func (r *Reads) refresh(a asked, ahead bool) outcome {
 	}
 	defer done()
 	known := r.memory.get(a.key)
-	if known.failed != nil && r.clock.now().Before(known.until) {
+	if known.failed != nil && time.Now().Before(known.until) {
 		return outcome{answer: known.answer, err: known.failed}
 	}
 	known = r.lookUp(ctx, a, known)
 	if st := r.stand(a, known.answer); st == fresh || st == ageing && !ahead {
 		return outcome{answer: known.answer}
 	}
-	if no := r.blocked(); no != nil {
-		return outcome{answer: known.answer, err: no}
-	}
-	probe, no := a.rest.admit(r.clock.now())
-	if no != nil {
-		return outcome{answer: known.answer, err: no}
+	probe, err := r.admit(a.query)
+	if err != nil {
+		return outcome{answer: known.answer, err: err}
 	}
 	return r.askSalesforce(ctx, a, known, probe)
 }
 
-// lookUp finds the newer of what this process and the bucket hold.
-func (r *Reads) lookUp(ctx context.Context, a asked, known place) place {
-	if st := r.stand(a, known.answer); r.bucket == nil || st == fresh {
-		return known
+// refuse says why Salesforce must not be asked a query now: an *[Error] if the query is broken, else a *refusal.
+func (r *Reads) refuse(q *query) error {
+	no := r.blocked()
+	switch broken := q.verdict.state(); {
+	case no != nil && broken != nil:
+		return broken.err
+	case no != nil:
+		return no
+	default:
+		return q.verdict.admit(time.Now())
 	}
-	found, err := r.load(ctx, a)
-	if err != nil {
-		r.cache.failed(err)
-	} else {
-		r.cache.worked()
+}
+
+// admit is refuse for an ask that begins, which may also be a probe of a query that failed, see [rest.admit].
+func (r *Reads) admit(q *query) (probe bool, err error) {
+	if err := r.refuse(q); err != nil {
+		return false, err
 	}
-	return r.memory.change(a.key, func(p *place) {
-		p.looked = r.clock.now()
-		if found != nil && (p.answer == nil || found.asOf.After(p.answer.asOf)) && found.asOf.Sub(p.looked) <= maxSkew {
-			p.answer = found
-		}
-	})
+	probe, no := q.rest.admit(time.Now())
+	if no != nil {
+		return false, no
+	}
+	return probe, nil
 }
 
 // askSalesforce asks, and keeps what comes.
 func (r *Reads) askSalesforce(ctx context.Context, a asked, known place, probe bool) outcome {
 	bounded, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	written := r.written.last(*a.objects.Load())
-	usable := r.stand(a, known.answer) != gone
-	made, err := r.fetch(bounded, a, !usable && !probe)
+	st, missed := r.stand(a, known.answer), r.missed(a, known.answer)
+	made, err := r.fetch(bounded, a.query, a.soql, st != gone || probe)
 	if err == nil {
 		if old := known.answer; old != nil {
-			if made.debt = old.debt; old.missed(written) {
-				made.debt = old.indebted(made.asOf, r.cfg.RewriteEvery)
+			if made.debt = old.debt; missed && old.age(made.asked) < a.want.fresh {
+				made.debt = old.indebted(made.asked, r.cfg.RewriteEvery)
 			}
 		}
-		r.wellAgain(a.query)
-		r.memory.change(a.key, func(p *place) { p.answer = made })
+		r.wellAgain(a.query, a.soql)
+		r.memory.change(a.key, func(p *place) { p.answer, p.failed = made, nil })
 		r.keep(a, made) //nolint:contextcheck // it outlives the call
 		return outcome{answer: made, live: true}
 	}
-	out := outcome{answer: known.answer, err: a.judge(err)}
-	switch failure := out.err.(type) { //nolint:errorlint // judge makes one of two
+	err = a.judge(err)
+	if own, ok := errors.AsType[*Error](err); ok && own.Kind == Broken {
+		err = r.blame(bounded, a, own)
+	}
+	if ctx.Err() != nil {
+		err = a.stopping(err)
+	}
+	r.missedOut(a, probe, err)
+	return outcome{answer: known.answer, err: err}
+}
+
+// missedOut notes that Salesforce gave no answer, and why.
+func (r *Reads) missedOut(a asked, probe bool, err error) {
+	switch failure := err.(type) { //nolint:errorlint // it is one of two
 	case *Error:
-		r.refused(a, failure)
-	case *refusal:
-		refused, declined := errors.AsType[*resilience.Refused](err)
-		switch {
-		case ctx.Err() != nil:
-			out.err = a.stopping(err)
+		switch failure.Kind {
+		case Stopping:
+		case TooLarge:
+			r.wellAgain(a.query, a.soql)
 			fallthrough
-		case declined && refused.Reason == resilience.BreakerOpen:
-			if probe {
-				a.rest.unproved()
-			}
 		default:
+			r.refused(a, failure)
+		}
+	case *refusal:
+		if !failure.unasked {
 			r.failed(a.query, probe, failure)
+			return
 		}
 	}
-	return out
+	if probe {
+		a.rest.unproved()
+	}
 }
 
 func (q *query) stopping(cause error) *Error {
 	return &Error{Kind: Stopping, Query: q.Name, Detail: "this instance is stopping: ask again", After: time.Second, Cause: cause}
-}
-
-// How long the bucket may take: while somebody waits, which leaves half of probeTime for Salesforce, and while nobody does.
-const (
-	lookTime = probeTime / 2
-	saveTime = 5 * time.Second
-)
-
-// keep puts an answer into the bucket, while nobody waits for it.
-func (r *Reads) keep(a asked, made *answer) {
-	if r.bucket == nil || a.MaxStale == 0 {
-		return
-	}
-	ctx, done, ok := r.begin()
-	if !ok {
-		return
-	}
-	go func() {
-		defer done()
-		// What has been paid for is kept, also at the end.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
-		defer cancel()
-		if err := r.save(ctx, a, made); err != nil {
-			r.cache.failed(err)
-			return
-		}
-		r.cache.worked()
-	}()
-}
-
-// save writes an answer and its parts; the parts first, so that whoever finds the answer finds them.
-func (r *Reads) save(ctx context.Context, a asked, made *answer) error {
-	place := 0
-	if value, found, err := r.bucket.Get(ctx, a.key); err == nil && found {
-		if head, _, err := headOf(value); err == nil && head.Parts > 0 {
-			place = 1 - head.Place&1
-		}
-	}
-	value, parts, err := made.pack(r.bucket.Limit(), place)
-	if err != nil {
-		return err
-	}
-	for i, part := range parts {
-		if err := r.bucket.Put(ctx, partKey(a.key, place, i), part, a.MaxStale); err != nil {
-			return err
-		}
-	}
-	return r.bucket.Put(ctx, a.key, value, a.MaxStale)
-}
-
-// load reads an answer and its parts; nil if there is none.
-func (r *Reads) load(ctx context.Context, a asked) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	value, found, err := r.bucket.Get(ctx, a.key)
-	if err != nil || !found {
-		return nil, err
-	}
-	head, body, err := headOf(value)
-	switch {
-	case err != nil:
-		return nil, err
-	case int64(head.Size) > a.MaxBytes: // another configuration allowed more
-		return nil, nil
-	}
-	for i := range head.Parts {
-		part, found, err := r.bucket.Get(ctx, partKey(a.key, head.Place, i))
-		if err != nil || !found || int64(len(body)+len(part)) > a.MaxBytes {
-			return nil, errors.Join(errDamaged, err)
-		}
-		body = append(body, part...)
-	}
-	return head.unpack(body)
-}
-
-func partKey(key string, place, i int) string {
-	return key + "." + strconv.Itoa(place) + "." + strconv.Itoa(i)
 }

@@ -16,47 +16,61 @@ const (
 type want struct {
 	fresh time.Duration // younger: no reason to ask Salesforce
 	ahead time.Duration // of fresh: what is left when asking ahead begins
-	stale time.Duration // older: no answer
+	stale time.Duration // of an answer that is not fresh; older: no answer
+	since time.Time     // when somebody asked who said how old the answer may be; zero: nobody did
 }
 
-// maxSkew is how far in the future the time of an answer may lie: the clocks of instances differ by a little. One that lies
-// further has an age that nobody knows.
+// maxSkew is how far the server's clock may be put back at once: by so much may an answer of another instance be older than it
+// says. One that seems to be from further in the future has an age that nobody knows.
 const maxSkew = 2 * time.Second
 
-// stand judges an answer. written is when anything that it reads was last written, zero if never; rewrite is the time that a
-// refresh because of a write costs.
-func stand(a *answer, w want, now, written time.Time, rewrite time.Duration) standing {
+// stand judges an answer. missed says whether anything that it reads was written since; rewrite is the time that a refresh because
+// of a write costs.
+func stand(a *answer, w want, now time.Time, missed bool, rewrite time.Duration) standing {
 	switch {
-	case a == nil, a.asOf.Sub(now) > maxSkew, a.age(now) > w.stale:
+	case a == nil:
 		return gone
-	case a.age(now) >= w.fresh, a.outdated(now, written, rewrite):
-		return expired
-	case a.age(now) >= w.fresh-w.ahead:
-		return ageing
-	default:
+	case a.age(now) < w.fresh && !(missed && a.affordable(now, rewrite)):
+		if a.age(now) >= w.fresh-w.ahead {
+			return ageing
+		}
 		return fresh
+	case a.age(now) <= w.stale:
+		return expired
+	default:
+		return gone
 	}
 }
 
-// age is how long ago Salesforce was asked.
-func (a *answer) age(now time.Time) time.Duration { return max(0, now.Sub(a.asOf)) }
+// tooOld says whether an answer was asked for too early for somebody who said how old it may be, and before he asked.
+func (w want) tooOld(a *answer) bool {
+	return a.asked.Before(w.since) && a.age(time.Now()) > w.fresh
+}
 
-// missed says whether something was written that the answer may not show.
-func (a *answer) missed(written time.Time) bool { return !written.IsZero() && !a.asOf.After(written) }
+// age is how long ago Salesforce was asked.
+func (a *answer) age(now time.Time) time.Duration { return max(0, now.Sub(a.asked)) }
 
 // rewriteBurst is how many refreshes because of writes may follow each other before they are spread.
 const rewriteBurst = 10
 
-// outdated says whether something was written since, and minding it is not too dear: each refresh because of a write costs a time,
-// and the debt may grow to a burst.
-func (a *answer) outdated(now, written time.Time, rewrite time.Duration) bool {
-	return a.missed(written) && a.debt.Sub(now) <= (rewriteBurst-1)*rewrite
+// affordable says whether a write since is minded: each refresh because of one costs a time, and the debt may grow to a burst.
+func (a *answer) affordable(now time.Time, rewrite time.Duration) bool {
+	return a.debt.Sub(now) <= (rewriteBurst-1)*rewrite
 }
 
-// indebted is the debt after another refresh because of a write.
+// indebted is the debt after another refresh because of a write. It never grows beyond the burst: who asked more often than that
+// had other reasons.
 func (a *answer) indebted(now time.Time, rewrite time.Duration) time.Time {
+	from := now
 	if a.debt.After(now) {
-		now = a.debt
+		from = a.debt
 	}
-	return now.Add(rewrite)
+	return earlier(from.Add(rewrite), now.Add(rewriteBurst*rewrite))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.After(b) {
+		return b
+	}
+	return a
 }

@@ -2,7 +2,7 @@ package reads
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -51,7 +51,7 @@ func (r *Reads) Status() Status {
 		if why, since, until := q.rest.state(); why != "" {
 			one.State, one.Why, one.Since, one.Until = Failing, why, since, until
 		}
-		if b := q.broken.Load(); b != nil {
+		if b := q.verdict.state(); b != nil {
 			one.State, one.Code, one.Why, one.Since, one.Until = Refused, b.code, b.err.Detail, b.at, time.Time{}
 		}
 		s.Queries = append(s.Queries, one)
@@ -60,45 +60,10 @@ func (r *Reads) Status() Status {
 	return s
 }
 
-// brokenSince is why and since when Salesforce refuses a query.
-type brokenSince struct {
-	err  *Error
-	code string
-	at   time.Time
-}
-
-// refusedFor is how long Salesforce's refusal of a query is repeated without asking again.
-const refusedFor = 10 * time.Second
-
-// refused notes that Salesforce refuses a query with these parameters, or that its answer is too large.
-func (r *Reads) refused(a asked, err *Error) {
-	now := r.clock.now()
-	a.rest.worked()
-	r.memory.change(a.key, func(p *place) { p.failed, p.until = err, now.Add(refusedFor) })
-	if err.Kind != Broken {
-		return
-	}
-	b := &brokenSince{err: err, code: codeOf(err), at: now}
-	if old := a.broken.Load(); old != nil {
-		b.at = old.at
-	} else {
-		r.log.Error().Str("query", a.Name).Str("code", b.code).Msg("a query is broken: " + err.Detail)
-	}
-	a.broken.Store(b)
-}
-
 // failed notes that Salesforce could not be asked.
 func (r *Reads) failed(q *query, probe bool, no *refusal) {
-	if q.rest.failed(probe, r.clock.now(), no.why, no.after) {
+	if q.rest.failed(probe, time.Now(), no.why, no.after) {
 		r.log.Warn().Str("query", q.Name).Err(no.cause).Msg("a query fails, what is cached is served: " + no.why)
-	}
-}
-
-// wellAgain notes that a query was answered.
-func (r *Reads) wellAgain(q *query) {
-	failed := q.rest.worked()
-	if q.broken.Swap(nil) != nil || failed {
-		r.log.Info().Str("query", q.Name).Msg("a query is answered again")
 	}
 }
 
@@ -109,6 +74,7 @@ type cacheState struct {
 	mu     sync.Mutex
 	err    error
 	since  time.Time
+	last   time.Time // failure
 	logged time.Time
 	count  uint64
 }
@@ -123,7 +89,7 @@ func (s *cacheState) failed(err error) {
 	if s.err == nil {
 		s.since = now
 	}
-	s.err = err
+	s.err, s.last = err, now
 	s.count++
 	if now.Sub(s.logged) >= logInterval {
 		s.logged = now
@@ -135,6 +101,16 @@ func (s *cacheState) worked() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = nil
+}
+
+// lookRest is how long after a failure nobody waits for the bucket who can ask Salesforce.
+const lookRest = 5 * time.Second
+
+// failing says whether the bucket has failed just now.
+func (s *cacheState) failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err != nil && !errors.Is(s.err, errDamaged) && time.Since(s.last) < lookRest
 }
 
 func (s *cacheState) status() CacheStatus {
@@ -150,36 +126,4 @@ func (s *cacheState) failures() float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return float64(s.count)
-}
-
-// clockInterval is how often the server is asked for its time, clockRetry after it did not answer.
-const (
-	clockInterval = time.Minute
-	clockRetry    = 2 * time.Second
-)
-
-// followClock keeps the clock with that of the server, until ctx ends.
-func (r *Reads) followClock(ctx context.Context) {
-	for ctx.Err() == nil {
-		next := clockInterval
-		if r.SetClock(ctx) != nil {
-			next = clockRetry
-		}
-		pause(ctx, next)
-	}
-}
-
-// SetClock asks the server for its time. To do so before the first ask keeps answers from having two clocks.
-func (r *Reads) SetClock(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	asked := time.Now()
-	there, err := r.bucket.Now(ctx)
-	if err != nil {
-		return err
-	}
-	here := time.Now()
-	r.clock.set(there, asked.Add(here.Sub(asked)/2))
-	r.written.clamp(r.clock.now())
-	return nil
 }
