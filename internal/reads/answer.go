@@ -69,12 +69,11 @@ func (c *clock) packed(a *answer) (head stored, known bool) {
 // unpacked gives an answer the times of its first line, which was put into the bucket at a time. It returns false if nobody knows
 // its age, because the server's clock stood elsewhere: it is from the future, or its writer did not know yet.
 func (c *clock) unpacked(a *answer, head stored, put time.Time) bool {
-	now := time.Now()
-	a.asked, a.heard = earlier(c.ours(head.AsOf), now), head.Heard
+	a.asked, a.heard = c.ours(head.AsOf), head.Heard
 	if !head.Debt.IsZero() {
 		a.debt = c.ours(head.Debt)
 	}
-	return c.ours(head.AsOf).Sub(now) <= maxSkew && head.Saved.Sub(put) <= maxSkew
+	return time.Until(a.asked) <= maxSkew && head.Saved.Sub(put) <= maxSkew
 }
 
 // worthwhile is the size from which records are compressed.

@@ -172,16 +172,3 @@ func TestABrokenQueryIsBrokenAlsoWhileNothingMayBeAsked(t *testing.T) {
 		w.must("", reads.FromSalesforce, false)
 	})
 }
-
-// TestAnAnswerEndsTheRepetitionOfARefusal.
-func TestAnAnswerEndsTheRepetitionOfARefusal(t *testing.T) {
-	t.Parallel()
-	inWorld(t, nil, func(t *testing.T, w *world) {
-		w.source.set(func(s *source) { s.on = refuses("SELECT") })
-		w.fails("", reads.Broken)
-		w.source.set(func(s *source) { s.on = nil })
-		time.Sleep(10 * time.Second)
-		w.must("", reads.FromSalesforce, false)
-		w.must(`,"max_age":0`, reads.FromSalesforce, false)
-	})
-}

@@ -218,7 +218,8 @@ type board struct {
 	marks    map[string]mark
 	changed  chan struct{}
 	stuck    bool
-	well     time.Time // since when it is not stuck
+	well     time.Time     // since when it is not stuck
+	late     time.Duration // how long it takes to say that a mark stands
 }
 
 type mark struct {
@@ -239,7 +240,11 @@ func (b *board) change(do func()) {
 	b.changed = make(chan struct{})
 }
 
-func (b *board) Mark(_ context.Context, key string, ttl time.Duration) (revision uint64, err error) {
+func (b *board) Mark(ctx context.Context, key string, ttl time.Duration) (revision uint64, err error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	defer time.Sleep(b.late)
 	b.change(func() {
 		if b.stuck {
 			err = errChest

@@ -29,6 +29,7 @@ type source struct {
 	takes   time.Duration
 	usage   sfapi.Usage
 	on      func(s *source, soql string) error // of each call, in place of err
+	after   func(s *source)                    // each call
 }
 
 func (s *source) Pages(ctx context.Context, soql string) iter.Seq2[sfapi.Page, error] {
@@ -46,6 +47,11 @@ func (s *source) Pages(ctx context.Context, soql string) iter.Seq2[sfapi.Page, e
 		case <-ctx.Done():
 			err = &sfapi.Error{Op: "query", Kind: sfapi.System, Code: "TIMEOUT", Cause: ctx.Err()}
 		}
+		s.set(func(s *source) {
+			if s.after != nil {
+				s.after(s)
+			}
+		})
 		if err != nil {
 			yield(sfapi.Page{}, err)
 			return

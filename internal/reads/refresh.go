@@ -178,12 +178,13 @@ func (r *Reads) askSalesforce(ctx context.Context, a asked, known place, probe b
 	made, err := r.fetch(bounded, a.query, a.soql, st != gone || probe)
 	if err == nil {
 		if old := known.answer; old != nil {
-			if made.debt = old.debt; missed && old.age(made.asked) < a.want.fresh {
+			made.debt = old.debt
+			if missed && old.age(made.asked) < a.want.fresh && old.affordable(made.asked, r.cfg.RewriteEvery) {
 				made.debt = old.indebted(made.asked, r.cfg.RewriteEvery)
 			}
 		}
 		r.wellAgain(a.query, a.soql)
-		r.memory.change(a.key, func(p *place) { p.answer, p.failed = made, nil })
+		r.memory.change(a.key, func(p *place) { p.answer = made })
 		r.keep(a, made) //nolint:contextcheck // it outlives the call
 		return outcome{answer: made, live: true}
 	}

@@ -67,7 +67,7 @@ func membersOf(body []byte) (map[string]json.RawMessage, error) {
 			return nil, errNoObject
 		}
 		if _, twice := members[name]; twice {
-			return nil, &soql.ParamError{Param: name, Wanted: "it is given twice"}
+			return nil, &soql.ParamError{Param: soql.Printable(name), Wanted: "it is given twice"}
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {

@@ -119,6 +119,11 @@ func TestAWriteIsToldAlsoIfThatFailsAtFirst(t *testing.T) {
 		f.board.change(func() { f.board.stuck = false })
 		time.Sleep(3 * time.Second)
 		b.gets(reads.FromSalesforce, false)
+		f.board.change(func() { f.board.stuck = true })
+		time.Sleep(time.Minute)
+		f.board.change(func() { f.board.stuck = false })
+		time.Sleep(time.Minute)
+		b.gets(reads.FromCache, false) // what stands was heard before
 
 		a.reads.Wrote("Thing")
 		a.reads.Wrote("Thing")
@@ -129,6 +134,23 @@ func TestAWriteIsToldAlsoIfThatFailsAtFirst(t *testing.T) {
 		b.gets(reads.FromSalesforce, false)
 		time.Sleep(time.Second)
 		b.gets(reads.FromCache, false)
+	})
+}
+
+// TestAWriteWhileAnotherOneIsToldIsToldToo.
+func TestAWriteWhileAnotherOneIsToldIsToldToo(t *testing.T) {
+	t.Parallel()
+	inFleet(t, func(_ *testing.T, f *fleet) {
+		a, b := f.starts(), f.starts()
+		defer a.end()
+		defer b.end()
+		f.board.late = 100 * time.Millisecond
+		a.reads.Wrote("Thing")
+		time.Sleep(50 * time.Millisecond)
+		b.gets(reads.FromSalesforce, false) // it has heard of the first
+		a.reads.Wrote("Thing")
+		time.Sleep(time.Second)
+		b.gets(reads.FromSalesforce, false)
 	})
 }
 
@@ -180,6 +202,7 @@ func TestMarksThatAreMadeAnewHideNoWrites(t *testing.T) {
 		a.reads.Wrote("Thing")
 		time.Sleep(time.Second)
 		b.gets(reads.FromSalesforce, false)
+		a.gets(reads.FromCache, false) // b had heard of the write
 	})
 }
 
@@ -200,6 +223,36 @@ func TestAClockThatIsPutBackChangesNoAge(t *testing.T) {
 		defer b.end()
 		b.gets(reads.FromSalesforce, false)
 	})
+}
+
+// TestWhoHasNotNoticedAStepOfTheClockMisleadsNobody: neither as the one who stores an answer nor as the one who finds it.
+func TestWhoHasNotNoticedAStepOfTheClockMisleadsNobody(t *testing.T) {
+	t.Parallel()
+	for name, step := range map[string]time.Duration{"stores": -10 * time.Second, "finds": 10 * time.Second} {
+		later := 9 * time.Second // then it seems to be of now
+		if step > 0 {
+			later = 4 * time.Second // it seems to be of the future
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inFleet(t, func(t *testing.T, f *fleet) {
+				old := f.starts()
+				defer old.end()
+				time.Sleep(61 * time.Second) // between two looks at the clock
+				f.chest.skew += step
+				fresh := f.starts()
+				defer fresh.end()
+				f.chest.timeless = true // from now on nobody notices anything
+				stores, finds := old, fresh
+				if step > 0 {
+					stores, finds = fresh, old
+				}
+				stores.gets(reads.FromSalesforce, false)
+				time.Sleep(later)
+				finds.gets(reads.FromSalesforce, false)
+			})
+		})
+	}
 }
 
 // TestALittleStepOfTheClockHidesNoWrite.

@@ -58,19 +58,10 @@ func (a *answer) affordable(now time.Time, rewrite time.Duration) bool {
 	return a.debt.Sub(now) <= (rewriteBurst-1)*rewrite
 }
 
-// indebted is the debt after another refresh because of a write. It never grows beyond the burst: who asked more often than that
-// had other reasons.
+// indebted is the debt after another refresh because of a write.
 func (a *answer) indebted(now time.Time, rewrite time.Duration) time.Time {
-	from := now
 	if a.debt.After(now) {
-		from = a.debt
+		now = a.debt
 	}
-	return earlier(from.Add(rewrite), now.Add(rewriteBurst*rewrite))
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.After(b) {
-		return b
-	}
-	return a
+	return now.Add(rewrite)
 }

@@ -79,10 +79,9 @@ func TestWhoWaitsForATurnKeepsTheShareToo(t *testing.T) {
 		w.source.set(func(s *source) {
 			s.takes = 100 * time.Millisecond
 			s.usage = sfapi.Usage{Used: 6999, Allocation: 10_000, Known: true, At: time.Now()}
-			s.on = func(s *source, _ string) error {
+			s.after = func(s *source) {
 				s.usage.Used++
 				s.usage.At = time.Now()
-				return nil
 			}
 		})
 		var asking sync.WaitGroup

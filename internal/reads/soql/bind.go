@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,6 +16,9 @@ const (
 	MaxItems  = 200    // of a list
 	MaxText   = 4000   // characters of a text
 	MaxLength = 12_000 // bytes of the query as part of a URL. Salesforce: URI and headers have at most 16,384 bytes together
+
+	maxLimit  = 50_000 // Salesforce: rows of a LIMIT
+	maxOffset = 2_000  // Salesforce: rows of an OFFSET; more is NUMBER_OUTSIDE_VALID_RANGE
 )
 
 // ParamError says what is wrong with a parameter. It never holds the value.
@@ -48,17 +52,18 @@ func (t *Template) Bind(values map[string]json.RawMessage) (string, error) {
 		}
 		literals[p.Name] = literal
 	}
-	query, err := t.fill(func(name string) (string, error) { return t.positive(name, literals[name]) })
+	query, err := t.fill(func(name string) (string, error) { return t.bounded(name, literals[name]) })
 	if err == nil && len(url.QueryEscape(query)) > MaxLength {
 		err = &ParamError{Wanted: "the values are too long together for one query: send shorter or fewer"}
 	}
 	return query, err
 }
 
-// positive refuses a negative LIMIT or OFFSET, which would break the query.
-func (t *Template) positive(name, literal string) (string, error) {
-	if strings.HasPrefix(literal, "-") && slices.Contains(t.counts, name) {
-		return "", &ParamError{name, "it must not be negative"}
+// bounded refuses a LIMIT or an OFFSET that would break the query.
+func (t *Template) bounded(name, literal string) (string, error) {
+	most, counts := t.counts[name]
+	if n, err := strconv.ParseInt(literal, 10, 64); counts && (err != nil || n < 0 || n > most) {
+		return "", &ParamError{name, fmt.Sprintf("it must be a whole number from 0 to %d", most)}
 	}
 	return literal, nil
 }
@@ -67,7 +72,7 @@ func (t *Template) positive(name, literal string) (string, error) {
 func known(t *Template, names func(func(string) bool)) error {
 	for _, name := range slices.Sorted(names) {
 		if _, ok := t.params[name]; !ok {
-			return &ParamError{printable(name), "the query has no such parameter" + t.expected()}
+			return &ParamError{Printable(name), "the query has no such parameter" + t.expected()}
 		}
 	}
 	return nil
@@ -85,8 +90,8 @@ func (t *Template) expected() string {
 	return ": it has " + strings.Join(list, ", ")
 }
 
-// printable makes a name that a caller made up fit for a message.
-func printable(name string) string {
+// Printable makes a name that a caller made up fit for a message.
+func Printable(name string) string {
 	const most = 64
 	runes := []rune(strings.ToValidUTF8(name, "\uFFFD"))
 	if len(runes) > most {

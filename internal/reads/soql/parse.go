@@ -19,7 +19,7 @@ func Reserved() []string { return []string{"max_age", "max_stale"} }
 // Parse reads a query and finds every problem. What Salesforce alone can know, such as whether a field exists, is none.
 func Parse(query string, params map[string]Type) (*Template, []Problem) {
 	tokens, open := split(query)
-	p := &parser{template: &Template{text: query, params: params}, tokens: tokens}
+	p := &parser{template: &Template{text: query, params: params, counts: map[string]int64{}}, tokens: tokens}
 	if open >= 0 {
 		p.problem(token{text: query[open:], at: open}, "the quote is not closed", "close it with ', and write \\' for one that belongs to the text")
 		return p.template, p.problems
@@ -59,8 +59,11 @@ func (p *parser) pieces() {
 			continue
 		}
 		p.place(i)
-		if before := p.tokens[i-1]; before.is("LIMIT") || before.is("OFFSET") {
-			p.template.counts = append(p.template.counts, t.name)
+		switch before := p.tokens[i-1]; {
+		case before.is("OFFSET"):
+			p.template.counts[t.name] = maxOffset
+		case before.is("LIMIT") && p.template.counts[t.name] == 0:
+			p.template.counts[t.name] = maxLimit
 		}
 		p.template.pieces = append(p.template.pieces, piece{text: query[from:t.at]}, piece{param: t.name})
 		from = t.at + len(t.text)

@@ -11,8 +11,8 @@ import (
 type Template struct {
 	text   string
 	params map[string]Type
-	pieces []piece  // of the text, in its order
-	counts []string // the parameters of LIMIT and OFFSET
+	pieces []piece          // of the text, in its order
+	counts map[string]int64 // the most that the parameters of LIMIT and OFFSET may be
 	names  names
 }
 

@@ -123,16 +123,19 @@ func TestValuesBecomeLiterals(t *testing.T) {
 
 func TestWhatIsMissingUnknownOrTooLongIsNamed(t *testing.T) {
 	t.Parallel()
-	template := mustParse(t, "SELECT Id FROM A WHERE X = :x AND Y = :y LIMIT :n", map[string]Type{"x": String, "y": String, "n": Integer})
+	template := mustParse(t, "SELECT Id FROM A WHERE X = :x AND Y = :y LIMIT :n OFFSET :o", map[string]Type{"x": String, "y": String, "n": Integer, "o": Integer})
 	long := `"` + strings.Repeat("ä", MaxText) + `"`
 	for _, test := range []struct {
 		values map[string]json.RawMessage
 		param  string
 	}{
 		{values("x", `"a"`, "y", `"b"`), "n"},
-		{values("x", `"a"`, "y", `"b"`, "n", `5`, "z", `1`), "z"},
-		{values("x", `"a"`, "y", `"b"`, "n", `-5`), "n"},
-		{values("x", long, "y", long, "n", `5`), ""},
+		{values("x", `"a"`, "y", `"b"`, "n", `5`, "o", `0`, "z", `1`), "z"},
+		{values("x", `"a"`, "y", `"b"`, "n", `-5`, "o", `0`), "n"},
+		{values("x", `"a"`, "y", `"b"`, "n", `50001`, "o", `0`), "n"},
+		{values("x", `"a"`, "y", `"b"`, "n", `50000`, "o", `2001`), "o"},
+		{values("x", `"a"`, "y", `"b"`, "n", `9223372036854775807`, "o", `2000`), "n"},
+		{values("x", long, "y", long, "n", `5`, "o", `2000`), ""},
 		{values(), "n"},
 	} {
 		_, err := template.Bind(test.values)
@@ -141,7 +144,7 @@ func TestWhatIsMissingUnknownOrTooLongIsNamed(t *testing.T) {
 			t.Errorf("%.80v: %v, want %q named", test.values, err, test.param)
 		}
 	}
-	_, err := template.Bind(values("x", `"secret"`, "y", `7`, "n", `1`))
+	_, err := template.Bind(values("x", `"secret"`, "y", `7`, "n", `1`, "o", `0`))
 	if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "7") {
 		t.Errorf("an error tells a value: %v", err)
 	}
