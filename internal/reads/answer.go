@@ -56,14 +56,14 @@ type stored struct {
 }
 
 // packed makes the first line of an answer.
-func (c *clock) packed(a *answer) (head stored, known bool) {
-	head = stored{Total: a.total, Hash: a.hash, Heard: a.heard}
-	head.AsOf, known = c.theirs(a.asked)
+func (c *clock) packed(a *answer) stored {
+	head := stored{Total: a.total, Hash: a.hash, Heard: a.heard}
+	head.AsOf, _ = c.theirs(a.asked)
 	head.Saved, _ = c.theirs(time.Now())
 	if !a.debt.IsZero() {
 		head.Debt, _ = c.theirs(a.debt)
 	}
-	return head, known
+	return head
 }
 
 // unpacked gives an answer the times of its first line, which was put into the bucket at a time. It returns false if nobody knows

@@ -272,6 +272,66 @@ func TestABucketThatIsDeletedIsMadeAnew(t *testing.T) {
 	}
 }
 
+// TestWritesAreToldAlsoIfTheBucketIsFull of answers.
+func TestWritesAreToldAlsoIfTheBucketIsFull(t *testing.T) {
+	t.Parallel()
+	s := newShared(t, 1<<20)
+	s.source.records = []string{`{}`}
+	a, b := s.instance(), s.instance()
+	s.ask(a, "")
+	s.stored(1)
+	s.ask(b, "")
+	kv, err := s.js.KeyValue(t.Context(), s.cfg.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := 100_000; size > 0; {
+		if _, err := kv.Put(t.Context(), fmt.Sprintf("answer.x.%d", rand.Int()), make([]byte, size)); err != nil {
+			size /= 10
+		}
+	}
+	a.Wrote("Thing")
+	s.hears(b)
+}
+
+// hears waits until an instance has heard of a write.
+func (s *shared) hears(r *reads.Reads) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, from := s.ask(r, ""); from == reads.FromSalesforce {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("another instance has not heard of the write; log: %s", s.logs.String())
+		}
+	}
+}
+
+// TestWritesAreHeardAlsoIfTheirBucketIsMadeAnew, by those who run and by those who start.
+func TestWritesAreHeardAlsoIfTheirBucketIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := newShared(t, 1<<20)
+	s.source.records = []string{`{}`}
+	a, b := s.instance(), s.instance()
+	for range 3 { // so that the marks have counted
+		a.Wrote("Thing")
+		time.Sleep(200 * time.Millisecond)
+	}
+	s.ask(a, "")
+	s.stored(1)
+	s.ask(b, "")
+	if err := s.js.DeleteKeyValue(t.Context(), s.marks.Name); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); strings.Count(s.logs.String(), "made anew") < 2; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody notices; log: %s", s.logs.String())
+		}
+	}
+	a.Wrote("Thing")
+	s.hears(b)
+}
+
 // TestEveryValueIsForgottenInItsTime: a bucket that nobody empties must not grow for ever.
 func TestEveryValueIsForgottenInItsTime(t *testing.T) {
 	t.Parallel()
@@ -279,15 +339,24 @@ func TestEveryValueIsForgottenInItsTime(t *testing.T) {
 	s.source.records = []string{fmt.Sprintf(`{"a":%q}`, noise(1, 5<<20))}
 	r := s.instance()
 	s.ask(r, "")
+	r.Wrote("Thing")
 	s.stored(4)
-	stream, err := s.js.Stream(t.Context(), "KV_PENSTOCK_READS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range s.keys() {
-		msg, err := stream.GetLastMsgForSubject(t.Context(), "$KV.PENSTOCK_READS."+key)
-		if err != nil || msg.Header.Get(jetstream.MsgTTLHeader) != "2h0m0s" {
-			t.Errorf("%s: %v, %v", key, msg, err)
+	for bucket, ttl := range map[string]string{s.cfg.Name: "2h0m0s", s.marks.Name: "2h2m0s"} {
+		stream, err := s.js.Stream(t.Context(), "KV_"+bucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(30 * time.Second); stream.CachedInfo().State.Msgs == 0 && time.Now().Before(deadline); {
+			if _, err := stream.Info(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info := stream.CachedInfo().State
+		for seq := info.FirstSeq; seq <= info.LastSeq; seq++ {
+			msg, err := stream.GetMsg(t.Context(), seq)
+			if err != nil || msg.Header.Get(jetstream.MsgTTLHeader) != ttl {
+				t.Errorf("%s %d: %v, %v", bucket, seq, msg, err)
+			}
 		}
 	}
 }

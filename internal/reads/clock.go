@@ -59,9 +59,11 @@ const (
 func (r *Reads) followClock(ctx context.Context) {
 	for ctx.Err() == nil {
 		next := clockInterval
-		if err := r.setClock(ctx); err != nil {
+		bounded, cancel := context.WithTimeout(ctx, saveTime)
+		if r.setClock(bounded) != nil {
 			next = clockRetry
 		}
+		cancel()
 		pause(ctx, next)
 	}
 }
@@ -70,9 +72,7 @@ func (r *Reads) followClock(ctx context.Context) {
 // back, what the bucket holds is older than it says, and is forgotten.
 func (r *Reads) setClock(ctx context.Context) error {
 	asked := time.Now()
-	now, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	there, last, err := r.bucket.Now(now)
+	there, last, err := r.bucket.Now(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,9 +84,7 @@ func (r *Reads) setClock(ctx context.Context) error {
 	if !r.suspect.Load() {
 		return nil
 	}
-	forgetting, end := context.WithTimeout(ctx, saveTime)
-	defer end()
-	if err := r.bucket.Forget(forgetting, answerKeys); err != nil {
+	if err := r.bucket.Forget(ctx, answerKeys); err != nil {
 		r.cache.failed(err)
 		return err
 	}
@@ -94,11 +92,14 @@ func (r *Reads) setClock(ctx context.Context) error {
 	return nil
 }
 
-// shares says whether answers may come from the bucket, and go there.
-func (r *Reads) shares() bool {
-	if r.bucket == nil || r.suspect.Load() {
-		return false
+// timed says whether the server has told its time, for which it may be asked.
+func (r *Reads) timed(ctx context.Context) bool {
+	if _, known := r.clock.theirs(time.Now()); known {
+		return true
 	}
-	_, known := r.clock.theirs(time.Now())
-	return known
+	err := r.setClock(ctx)
+	if err != nil {
+		r.cache.failed(err)
+	}
+	return err == nil
 }

@@ -178,14 +178,14 @@ func (r *Reads) Run(ctx context.Context) {
 // Ready waits until answers can be shared with other instances, but not long. [Reads.Run] must run. Whoever asks earlier gets an
 // answer all the same, but costs calls that others have paid for.
 func (r *Reads) Ready(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	if r.bucket != nil {
-		_ = r.setClock(ctx) // Run goes on trying
+		_ = r.timed(ctx) // Run goes on trying
 	}
 	if r.marks == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
 	select {
 	case <-r.written.ready:
 	case <-ctx.Done():

@@ -10,7 +10,7 @@ import (
 // lookUp finds the newer of what this process and the bucket hold. Nobody waits for a bucket that has just failed who can ask
 // Salesforce; who has nothing else waits longer.
 func (r *Reads) lookUp(ctx context.Context, a asked, known place) place {
-	if r.stand(a, known.answer) == fresh || !r.shares() {
+	if r.bucket == nil || r.stand(a, known.answer) == fresh {
 		return known
 	}
 	patience := lookTime
@@ -19,7 +19,12 @@ func (r *Reads) lookUp(ctx context.Context, a asked, known place) place {
 	} else if no != nil && known.answer == nil {
 		patience = r.cfg.Timeout
 	}
-	found, err := r.load(ctx, a, patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if !r.timed(ctx) || r.suspect.Load() {
+		return known
+	}
+	found, err := r.load(ctx, a)
 	if err != nil {
 		r.cache.failed(err)
 	} else {
@@ -41,7 +46,7 @@ const (
 
 // keep puts an answer into the bucket, while nobody waits for it.
 func (r *Reads) keep(a asked, made *answer) {
-	if !r.shares() || a.MaxStale == 0 {
+	if r.bucket == nil || a.MaxStale == 0 {
 		return
 	}
 	ctx, done, ok := r.begin()
@@ -63,16 +68,16 @@ func (r *Reads) keep(a asked, made *answer) {
 
 // save writes an answer and its parts; the parts first, so that whoever finds the answer finds them.
 func (r *Reads) save(ctx context.Context, a asked, made *answer) error {
+	if !r.timed(ctx) || r.suspect.Load() {
+		return nil
+	}
 	place := 0
 	if kept, err := r.bucket.Get(ctx, a.key); err == nil && kept != nil {
 		if head, _, err := headOf(kept.Value); err == nil && head.Parts > 0 {
 			place = 1 - head.Place&1
 		}
 	}
-	head, known := r.clock.packed(made)
-	if !known || r.suspect.Load() {
-		return nil
-	}
+	head := r.clock.packed(made)
 	value, parts, err := head.pack(made.records, r.bucket.Limit(), place)
 	if err != nil {
 		return err
@@ -86,9 +91,7 @@ func (r *Reads) save(ctx context.Context, a asked, made *answer) error {
 }
 
 // load reads an answer and its parts; nil if there is none.
-func (r *Reads) load(ctx context.Context, a asked, patience time.Duration) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+func (r *Reads) load(ctx context.Context, a asked) (*answer, error) {
 	kept, err := r.bucket.Get(ctx, a.key)
 	if err != nil || kept == nil {
 		return nil, err

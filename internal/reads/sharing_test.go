@@ -126,8 +126,8 @@ func TestAWriteIsToldAlsoIfThatFailsAtFirst(t *testing.T) {
 		b.gets(reads.FromCache, false) // what stands was heard before
 
 		a.reads.Wrote("Thing")
-		a.reads.Wrote("Thing")
 		time.Sleep(50 * time.Millisecond)
+		b.gets(reads.FromSalesforce, false)
 		a.reads.Wrote("Thing")
 		a.end()
 		time.Sleep(time.Millisecond)
