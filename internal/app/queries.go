@@ -35,8 +35,8 @@ type queries struct {
 	cfg   *config.Config
 	log   zerolog.Logger
 	reads *reads.Reads
-	kv    *reads.KV // of answers
-	marks *reads.KV // of writes
+	kv    *reads.KV                 // of answers
+	marks *reads.KV                 // of writes
 	conn  atomic.Pointer[nats.Conn] // nil until NATS was reached once
 }
 

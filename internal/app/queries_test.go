@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/consumer"
 	"penstock/internal/app"
 	"penstock/internal/reads"
 	"penstock/sfapi/sfsim"
@@ -103,6 +104,57 @@ func TestAWriteMakesAnswersExpireOnEveryInstance(t *testing.T) {
 	if _, s := fetch(t, one, "/v1/query/lasting?keys=new"); s.Source != "cache" || q.queried() != before {
 		t.Errorf("nothing is written, and the answer comes from %s", s.Source)
 	}
+}
+
+// TestTheLastWritesOfAnInstanceAreHeard: what it writes while it stops makes answers expire as well, those of others too.
+func TestTheLastWritesOfAnInstanceAreHeard(t *testing.T) {
+	t.Parallel()
+	q := newAsked(t)
+	other := q.run(q.alone())
+	writer, stop := q.start(q.cfg)
+	ready(t, other)
+	ready(t, writer)
+	lasting := func() said {
+		_, s := fetch(t, other, "/v1/query/lasting?keys=new")
+		return s
+	}
+	if s := lasting(); s.Total != 0 {
+		t.Fatalf("%+v", s)
+	}
+	q.trouble(sfsim.Trouble{Kind: sfsim.Wait, Operations: []sfsim.Operation{sfsim.OpUpsert}, Delay: 500 * time.Millisecond})
+	if _, err := q.js.Publish(t.Context(), "changes.account.new", []byte(`{"id":"new","name":"Acme"}`)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "it is on its way", func() bool { return status(t, writer).InFlight > 0 })
+	stop()
+	eventually(t, 5*time.Second, "another instance answers what was written at the end", func() bool { return lasting().names() == "Acme" })
+}
+
+// TestQueriesAreLiveAlthoughPostgresKeepsWritesFromLeaving: these would never find out that Salesforce is back.
+func TestQueriesAreLiveAlthoughPostgresKeepsWritesFromLeaving(t *testing.T) {
+	t.Parallel()
+	w, pg := newWorldApart(t, sfsim.Config{})
+	q := newAskedIn(w, "{max_bytes: 256KiB}", "{max_bytes: 256KiB, max_records: 5}") // so that some wait for their turn
+	service := q.run(q.cfg)
+	ready(t, service)
+	q.ask("by_industry", technology)
+	q.trouble(sfsim.Trouble{Kind: sfsim.Fail, Status: http.StatusServiceUnavailable})
+	for i := range 20 {
+		if _, err := q.js.Publish(t.Context(), "changes.account.x", fmt.Appendf(nil, `{"id":"x%d","name":"X"}`, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := func(reason consumer.Reason) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(status(t, service).Gate, func(c consumer.Closure) bool { return c.Reason == reason })
+		}
+	}
+	eventually(t, time.Minute, "the breaker keeps the gate closed", closed(consumer.ReasonBreaker))
+	kill(t, pg)
+	defer revive(t, pg)
+	eventually(t, time.Minute, "the database keeps the gate closed", closed(consumer.ReasonDatabase))
+	q.sim.ClearTroubles()
+	eventually(t, time.Minute, "answers are live again", func() bool { return !q.ask("by_industry", technology).Stale })
 }
 
 func TestAThousandAskersMakeOneCall(t *testing.T) {
@@ -328,13 +380,7 @@ func TestWhatIsAskedWronglyIsNamed(t *testing.T) {
 func TestAServiceOfQueriesAloneNeedsNoStreamAndNoDatabase(t *testing.T) {
 	t.Parallel()
 	q := newAsked(t)
-	cfg := q.parse(fmt.Sprintf(`
-nats: {url: %q}
-salesforce:
-  login_url: %q
-  auth: {flow: client_credentials, client_id: %s, client_secret: "${SECRET}"}
-http: {addr: "127.0.0.1:0"}
-`, q.nats.URL(), q.sim.URL(), sfsim.DefaultClientID) + askedQueries)
+	cfg := q.alone()
 	service := q.run(cfg)
 	ready(t, service)
 	if s := q.ask("by_industry", technology); s.Total != 2 {

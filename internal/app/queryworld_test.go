@@ -42,12 +42,28 @@ type asked struct {
 // newAsked makes accounts and a configuration with queries. changes are pairs: what stands in its text, and what shall stand there.
 func newAsked(t testing.TB, changes ...string) *asked {
 	t.Helper()
-	w := newWorld(t, sfsim.Config{})
+	return newAskedIn(newWorld(t, sfsim.Config{}), changes...)
+}
+
+func newAskedIn(w *world, changes ...string) *asked {
+	w.t.Helper()
 	q := &asked{world: w, cfg: w.swift(w.sim.URL(), append(changes, "\nmappings:\n", askedQueries+"mappings:\n")...)}
 	q.hold("a", "Technology", "Aalen")
 	q.hold("b", "Technology", "Bonn")
 	q.hold("c", "Energy", "Celle")
 	return q
+}
+
+// alone is a configuration of queries alone.
+func (q *asked) alone() *config.Config {
+	q.t.Helper()
+	return q.parse(fmt.Sprintf(`
+nats: {url: %q}
+salesforce:
+  login_url: %q
+  auth: {flow: client_credentials, client_id: %s, client_secret: "${SECRET}"}
+http: {addr: "127.0.0.1:0"}
+`, q.nats.URL(), q.sim.URL(), sfsim.DefaultClientID) + askedQueries)
 }
 
 // client is a client of the org beside the service.
