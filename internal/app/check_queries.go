@@ -36,7 +36,7 @@ func (c *checker) query(ctx context.Context, client *sfapi.Client, i int) {
 	objects = append(objects, parents...)
 	slices.Sort(objects)
 	c.add(OK, "query %s: Salesforce understands it; its answers expire when %s records are written", q.Name, strings.Join(slices.Compact(objects), ", "))
-	if missing := childrenWithoutObjects(q); missing != "" {
+	if missing := unknownObjects(q); missing != "" {
 		c.at(Warning, path+".soql", fmt.Sprintf("query %s: answers do not expire when records of %s are written: name their object in %s.objects", q.Name, missing, path))
 	}
 }
@@ -55,10 +55,12 @@ func (c *checker) unasked(path, name string, err error) {
 	c.at(Failure, path, fmt.Sprintf("query %s is broken: %s", name, text))
 }
 
-// childrenWithoutObjects names the subqueries of a query if nothing is said of their objects, which only their relationships tell.
-func childrenWithoutObjects(q *config.Query) string {
-	if children := q.Template().Children(); len(q.Objects) < len(children) {
-		return strings.Join(children, ", ")
+// unknownObjects names what a query reads of objects that only the org knows, its subqueries' and those that TYPEOF and paths within
+// subqueries lead to, if the configuration names fewer of them.
+func unknownObjects(q *config.Query) string {
+	unknown := slices.Concat(q.Template().Children(), q.Template().Astray())
+	if len(q.Objects) < len(unknown) {
+		return strings.Join(unknown, ", ")
 	}
 	return ""
 }

@@ -113,6 +113,7 @@ func (t token) nameless(tokens []token, i int) bool {
 type names struct {
 	object                   string
 	objects, children, paths []string
+	astray                   []string // what leads to objects that only the org knows: paths of subqueries, TYPEOF
 }
 
 // names collects them. A subquery in the SELECT list names a relationship after its FROM, one in a condition an object.
@@ -158,7 +159,8 @@ func (p *parser) alias(i int, aliases map[string]bool) {
 	}
 }
 
-// paths collects the relationships of the query itself: those of a subquery start at another object.
+// paths collects the relationships of the query itself, and what cannot be followed: the paths of a subquery start at another
+// object.
 func (p *parser) paths(aliases map[string]bool) {
 	n := &p.template.names
 	var inside []bool
@@ -168,6 +170,10 @@ func (p *parser) paths(aliases map[string]bool) {
 			inside = append(inside, i+1 < len(p.tokens) && p.tokens[i+1].is("SELECT"))
 		case t.kind == sign && t.text == ")" && len(inside) > 0:
 			inside = inside[:len(inside)-1]
+		case t.is("TYPEOF"):
+			n.astray = add(n.astray, t.text)
+		case t.kind == word && slices.Contains(inside, true) && isPath(t.text):
+			n.astray = add(n.astray, t.text[:strings.LastIndexByte(t.text, '.')])
 		case t.kind == word && !slices.Contains(inside, true) && isPath(t.text):
 			steps := strings.Split(t.text, ".")
 			if aliases[strings.ToLower(steps[0])] {

@@ -58,6 +58,9 @@ func (t *Template) Children() []string { return slices.Clone(t.names.children) }
 // Relationships lists the relationships that paths of the query lead along: Account.Owner.Name goes along Account and Account.Owner.
 func (t *Template) Relationships() []string { return slices.Clone(t.names.paths) }
 
+// Astray lists what leads to objects that Relationships do not name: the paths of subqueries, and TYPEOF.
+func (t *Template) Astray() []string { return slices.Clone(t.names.astray) }
+
 // Sample is the query with harmless values, to find out whether an org understands it.
 func (t *Template) Sample() string {
 	text, _ := t.fill(func(name string) (string, error) { return t.params[name].sample(), nil }) // no value fails

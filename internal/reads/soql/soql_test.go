@@ -210,20 +210,23 @@ func TestWhatIsWrongWithAQueryIsFound(t *testing.T) {
 func TestWhatAQueryReadsIsFound(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]names{
-		"SELECT Id FROM Account": {"Account", []string{"Account"}, nil, nil},
+		"SELECT Id FROM Account": {"Account", []string{"Account"}, nil, nil, nil},
 		"select Name, owner.Name, Parent.Owner.Email from Account where Parent.Name != null and N > 1.5": {
-			"Account", []string{"Account"}, nil, []string{"owner", "Parent", "Parent.Owner"},
+			"Account", []string{"Account"}, nil, []string{"owner", "Parent", "Parent.Owner"}, nil,
 		},
-		"SELECT a.Name, a.Owner.Name FROM Account a WHERE Account.Name = 'x.y'": {"Account", []string{"Account"}, nil, []string{"Owner"}},
+		"SELECT a.Name, a.Owner.Name FROM Account a WHERE Account.Name = 'x.y'": {"Account", []string{"Account"}, nil, []string{"Owner"}, nil},
 		"SELECT Name, (SELECT Email, Account.Name FROM Contacts) FROM Account WHERE Id IN (SELECT AccountId FROM Opportunity WHERE Owner.Name = 'x')": {
-			"Account", []string{"Account", "Opportunity"}, []string{"Contacts"}, nil,
+			"Account", []string{"Account", "Opportunity"}, []string{"Contacts"}, nil, []string{"Account", "Owner"},
 		},
 		"SELECT COUNT(Id), Owner.Name n FROM Case GROUP BY Owner.Name HAVING COUNT(Id) > 1 ORDER BY COUNT(Id) LIMIT 5": {
-			"Case", []string{"Case"}, nil, []string{"Owner"},
+			"Case", []string{"Case"}, nil, []string{"Owner"}, nil,
+		},
+		"SELECT TYPEOF What WHEN Account THEN Phone ELSE Name END, Owner.Name FROM Event": {
+			"Event", []string{"Event"}, nil, []string{"Owner"}, []string{"TYPEOF"},
 		},
 	} {
 		template := mustParse(t, query, nil)
-		got := names{template.Object(), template.Objects(), template.Children(), template.Relationships()}
+		got := names{template.Object(), template.Objects(), template.Children(), template.Relationships(), template.Astray()}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(names{})); diff != "" {
 			t.Errorf("%s\n%s", query, diff)
 		}
