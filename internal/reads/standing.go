@@ -27,15 +27,16 @@ const maxSkew = 2 * time.Second
 // stand judges an answer. missed says whether anything that it reads was written since; rewrite is the time that a refresh because
 // of a write costs.
 func stand(a *answer, w want, now time.Time, missed bool, rewrite time.Duration) standing {
-	switch {
-	case a == nil:
+	if a == nil {
 		return gone
-	case a.age(now) < w.fresh && !(missed && a.affordable(now, rewrite)):
-		if a.age(now) >= w.fresh-w.ahead {
-			return ageing
-		}
+	}
+	age, minded := a.age(now), missed && a.affordable(now, rewrite)
+	switch {
+	case age < w.fresh-w.ahead && !minded:
 		return fresh
-	case a.age(now) <= w.stale:
+	case age < w.fresh && !minded:
+		return ageing
+	case age <= w.stale:
 		return expired
 	default:
 		return gone
