@@ -205,6 +205,7 @@ const markSlack = 2 * time.Minute
 
 // listen hears what other instances write, until ctx ends.
 func (r *Reads) listen(ctx context.Context) {
+	var logged time.Time
 	for ctx.Err() == nil {
 		err := r.marks.Watch(ctx, Watcher{
 			Began: r.written.began,
@@ -216,7 +217,8 @@ func (r *Reads) listen(ctx context.Context) {
 			Synced: func() { r.written.hearing(true) },
 		})
 		r.written.hearing(false)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && time.Since(logged) >= logInterval {
+			logged = time.Now()
 			r.log.Warn().Err(err).Msg("what other instances write is not heard: answers may stay fresh for fresh_for after their writes; trying again")
 		}
 		pause(ctx, listenAgain)
