@@ -144,6 +144,13 @@ type kept struct {
 
 var errChest = errors.New("the chest is stuck")
 
+// change does something to the chest.
+func (c *chest) change(do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	do()
+}
+
 func (c *chest) trouble(ctx context.Context, stuck *bool) error {
 	c.mu.Lock()
 	away, some := c.away, *stuck
@@ -162,12 +169,13 @@ func (c *chest) Get(ctx context.Context, key string) (*reads.Kept, error) {
 	if err := c.trouble(ctx, &c.deaf); err != nil {
 		return nil, err
 	}
-	if c.slow > 0 {
-		select {
-		case <-time.After(c.slow):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	c.mu.Lock()
+	slow := c.slow
+	c.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,8 +252,10 @@ func (b *board) Mark(ctx context.Context, key string, ttl time.Duration) (revisi
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	defer time.Sleep(b.late)
+	late := time.Duration(0)
+	defer func() { time.Sleep(late) }()
 	b.change(func() {
+		late = b.late
 		if b.stuck {
 			err = errChest
 			return

@@ -144,7 +144,7 @@ func TestAWriteWhileAnotherOneIsToldIsToldToo(t *testing.T) {
 		a, b := f.starts(), f.starts()
 		defer a.end()
 		defer b.end()
-		f.board.late = 100 * time.Millisecond
+		f.board.change(func() { f.board.late = 100 * time.Millisecond })
 		a.reads.Wrote("Thing")
 		time.Sleep(50 * time.Millisecond)
 		b.gets(reads.FromSalesforce, false) // it has heard of the first
@@ -214,7 +214,7 @@ func TestAClockThatIsPutBackChangesNoAge(t *testing.T) {
 		defer a.end()
 		a.gets(reads.FromSalesforce, false)
 		time.Sleep(20 * time.Minute)
-		f.chest.skew -= 10 * time.Minute
+		f.chest.change(func() { f.chest.skew -= 10 * time.Minute })
 		time.Sleep(10 * time.Second)
 		if reply := a.gets(reads.FromCache, false); reply.Age != 20*time.Minute+10*time.Second {
 			t.Errorf("age %v", reply.Age)
@@ -239,10 +239,10 @@ func TestWhoHasNotNoticedAStepOfTheClockMisleadsNobody(t *testing.T) {
 				old := f.starts()
 				defer old.end()
 				time.Sleep(61 * time.Second) // between two looks at the clock
-				f.chest.skew += step
+				f.chest.change(func() { f.chest.skew += step })
 				fresh := f.starts()
 				defer fresh.end()
-				f.chest.timeless = true // from now on nobody notices anything
+				f.chest.change(func() { f.chest.timeless = true }) // from now on nobody notices anything
 				stores, finds := old, fresh
 				if step > 0 {
 					stores, finds = fresh, old
@@ -263,7 +263,7 @@ func TestALittleStepOfTheClockHidesNoWrite(t *testing.T) {
 		defer a.end()
 		defer b.end()
 		a.gets(reads.FromSalesforce, false)
-		f.chest.skew -= 1500 * time.Millisecond
+		f.chest.change(func() { f.chest.skew -= 1500 * time.Millisecond })
 		a.reads.Wrote("Thing")
 		time.Sleep(500 * time.Millisecond)
 		b.gets(reads.FromSalesforce, false)
@@ -277,13 +277,13 @@ func TestALittleStepOfTheClockHidesNoWrite(t *testing.T) {
 func TestAnswersOfUnknownTimeAreNotShared(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(t *testing.T, f *fleet) {
-		f.chest.timeless = true
+		f.chest.change(func() { f.chest.timeless = true })
 		a := f.starts()
 		defer a.end()
 		a.gets(reads.FromSalesforce, false)
 		time.Sleep(5 * time.Second)
 		f.source.set(func(s *source) { s.err = errDown })
-		f.chest.timeless = false
+		f.chest.change(func() { f.chest.timeless = false })
 		time.Sleep(5 * time.Minute)
 		if reply := a.gets(reads.FromCache, false); reply.Age != 5*time.Minute+5*time.Second {
 			t.Errorf("age %v", reply.Age)
@@ -302,7 +302,7 @@ func TestABucketThatIsAwayCostsLittleTime(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		a := f.starts()
 		defer a.end()
-		f.chest.away = true
+		f.chest.change(func() { f.chest.away = true })
 		began := time.Now()
 		for range 10 {
 			if _, err := a.reads.AskJSON(t.Context(), "q", []byte(`{"name":"n","max_age":0}`)); err != nil {
@@ -312,7 +312,7 @@ func TestABucketThatIsAwayCostsLittleTime(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("ten asks took %v", took)
 		}
-		f.chest.away = false
+		f.chest.change(func() { f.chest.away = false })
 		time.Sleep(time.Minute)
 		a.gets(reads.FromCache, false)
 		if _, err := a.reads.AskJSON(t.Context(), "q", []byte(`{"name":"n","max_age":0}`)); err != nil {
@@ -320,7 +320,7 @@ func TestABucketThatIsAwayCostsLittleTime(t *testing.T) {
 		}
 		synctest.Wait()
 
-		f.chest.slow = 2 * time.Second
+		f.chest.change(func() { f.chest.slow = 2 * time.Second })
 		b := f.starts()
 		defer b.end()
 		time.Sleep(10 * time.Second)
