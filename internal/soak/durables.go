@@ -50,7 +50,7 @@ func (s *site) standing(ctx context.Context, lasts map[string]uint64) (standing,
 }
 
 // settle waits until everything has an outcome, for a while. What it returns need not be settled.
-func (s *site) settle(ctx context.Context, within time.Duration, lasts map[string]uint64, progress func()) (standing, error) {
+func (s *site) settle(ctx context.Context, within time.Duration, lasts map[string]uint64, progress func(standing)) (standing, error) {
 	const (
 		poll          = 200 * time.Millisecond
 		progressEvery = 25 // polls
@@ -58,17 +58,13 @@ func (s *site) settle(ctx context.Context, within time.Duration, lasts map[strin
 	deadline := time.Now().Add(within)
 	for i := 1; ; i++ {
 		now, err := s.standing(ctx, lasts)
-		if err != nil || now.settled() || time.Now().After(deadline) {
-			return now, err
+		if err == nil && now.settled() || ctx.Err() != nil || time.Now().After(deadline) {
+			return now, errors.Join(err, ctx.Err()) // an error may be one of a cluster that has just been healed
 		}
 		if i%progressEvery == 0 {
-			progress()
+			progress(now)
 		}
-		select {
-		case <-ctx.Done():
-			return now, ctx.Err()
-		case <-time.After(poll):
-		}
+		wait(ctx, poll)
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 
 // explain adds to the folder what tells why records differ.
 func (t *trial) explain(ctx context.Context) error {
+	if err := t.site.write("timeline.txt", strings.Join(t.line.all(), "\n")+"\n"); err != nil {
+		return err
+	}
 	if err := t.site.write("diff.txt", strings.Join(t.diff, "\n")+"\n"); err != nil {
 		return err
 	}
@@ -28,7 +31,7 @@ func (t *trial) explain(ctx context.Context) error {
 	}
 	var history strings.Builder
 	for _, of := range differing(t.diff) {
-		history.WriteString(t.load.past.tell(of, commits[of]))
+		history.WriteString(t.fold.past.tell(of, commits[of]))
 	}
 	return t.site.write("history.txt", history.String())
 }

@@ -1,102 +1,103 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
-	"time"
 )
 
 // fleet is the instances of the service, and what has happened to them.
 type fleet struct {
 	binary string
 	site   *site
-	out    *console
 
 	mu      sync.Mutex
-	members []*instance
-	kills   int
+	members map[string]*instance
 	deaths  []string // of those that ended by themselves
 }
 
+// instance is one process of the service after the other.
+type instance struct {
+	config string
+	*process
+	frozen bool
+}
+
 // startFleet starts the instances. They run until stop.
-func startFleet(s *site, out *console, binary string, size int) (*fleet, error) {
-	f := &fleet{binary: binary, site: s, out: out}
+func startFleet(s *site, binary string, size int) (*fleet, error) {
+	f := &fleet{binary: binary, site: s, members: map[string]*instance{}}
 	for i := range size {
-		p, err := f.launch(i)
+		name := fmt.Sprintf("instance-%d", i+1)
+		config, err := s.configure(name)
 		if err != nil {
 			f.stop()
 			return nil, err
 		}
-		f.members = append(f.members, p)
+		f.members[name] = &instance{config: config}
+		if err := f.start(name); err != nil {
+			f.stop()
+			return nil, err
+		}
 	}
 	return f, nil
 }
 
-func (f *fleet) launch(i int) (*instance, error) {
-	return launch(f.binary, f.site.file("penstock.yaml"), f.site.file(fmt.Sprintf("instance-%d.log", i+1)))
+// names lists the instances.
+func (f *fleet) names() []string {
+	names := make([]string, len(f.members))
+	for i := range names {
+		names[i] = fmt.Sprintf("instance-%d", i+1)
+	}
+	return names
 }
 
-// haunt kills a random instance every so often and starts it again at once, until ctx ends. It ends before the instances
-// do, so none is started after stop.
-func (f *fleet) haunt(ctx context.Context, every time.Duration, dice *rand.Rand) error {
-	if every == 0 {
-		return nil
-	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		//nolint:contextcheck // an instance outlives the nemesis
-		if err := f.strike(dice.IntN(len(f.members))); err != nil {
-			return err
-		}
-	}
-}
-
-// strike kills one instance and starts its successor.
-func (f *fleet) strike(i int) error {
+// start starts an instance, or its successor.
+func (f *fleet) start(name string) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := f.members[i]
-	if p.kill() {
-		f.kills++
-		f.out.say("kill -9 %d: instance %d, process %d", f.kills, i+1, p.cmd.Process.Pid)
-	} else {
-		f.bury(i, p)
-	}
-	next, err := f.launch(i)
-	if err != nil {
-		return err
-	}
-	f.members[i] = next
-	return nil
+	in := f.members[name]
+	in.process, err = launch(f.site.file(name+".log"), f.binary, "run", "-c", in.config)
+	return err
 }
 
-// bury notes that an instance has ended by itself. The caller holds the mutex.
-func (f *fleet) bury(i int, p *instance) {
-	f.deaths = append(f.deaths, fmt.Sprintf("instance %d: %v", i+1, p.err))
-	f.out.say("instance %d ended by itself: %v", i+1, p.err)
+// kill ends an instance as the kernel does when memory runs out.
+func (f *fleet) kill(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if in := f.members[name]; !in.process.kill() {
+		f.deaths = append(f.deaths, fmt.Sprintf("%s: %v", name, in.err))
+	}
 }
 
-// fates tells how many instances were killed, and how those ended that should not have.
-func (f *fleet) fates() (kills int, deaths []string) {
+// freeze stops an instance without its knowledge, until thaw.
+func (f *fleet) freeze(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.members[name]
+	in.frozen = true
+	return in.process.freeze()
+}
+
+func (f *fleet) thaw(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.members[name]
+	in.frozen = false
+	return in.process.thaw()
+}
+
+// fates tells how those instances ended that should not have.
+func (f *fleet) fates() (deaths []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	deaths = append(deaths, f.deaths...)
-	for i, p := range f.members {
+	for name, in := range f.members {
 		select {
-		case <-p.done:
-			deaths = append(deaths, fmt.Sprintf("instance %d: %v", i+1, p.err))
+		case <-in.done:
+			deaths = append(deaths, fmt.Sprintf("%s: %v", name, in.err))
 		default:
 		}
 	}
-	return f.kills, deaths
+	return deaths
 }
 
 // stop tells every instance to stop and waits until all are gone.
@@ -104,8 +105,14 @@ func (f *fleet) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var stopping sync.WaitGroup
-	for _, p := range f.members {
-		stopping.Go(p.stop)
+	for _, in := range f.members {
+		if in.process == nil {
+			continue
+		}
+		if in.frozen {
+			_ = in.process.thaw() // else it would not hear
+		}
+		stopping.Go(in.process.stop)
 	}
 	stopping.Wait()
 }

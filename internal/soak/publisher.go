@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,7 +14,7 @@ import (
 
 const (
 	tick       = 20 * time.Millisecond // between two portions
-	mostAtOnce = 1000                  // events of one portion, when the machine was too busy for a while
+	mostAtOnce = 500                   // events of one portion, when the machine was too busy for a while
 )
 
 // due is how many events of a run should be out after some time.
@@ -21,69 +22,96 @@ func due(elapsed time.Duration, rate int) int {
 	return int(elapsed.Seconds() * float64(rate))
 }
 
-// publisher stores events in the stream and folds them, in the order of the stream, into what Salesforce must hold.
+// publisher stores events in the stream. Each has an id, by which the server stores it once however often it is sent: an answer may
+// be lost, and the node that gave it killed.
 type publisher struct {
-	js    jetstream.JetStream
-	state workload.State
-	past  *past
-	sent  int
-	last  uint64            // sequence of the newest event
-	lasts map[string]uint64 // and of each mapping's
+	js   jetstream.JetStream
+	next int // id
+
+	mu   sync.Mutex
+	sent map[string]workload.Event // by id, those that the reader has not met in the stream
+	done int                       // confirmed
 }
 
 func newPublisher(js jetstream.JetStream) *publisher {
-	return &publisher{js: js, state: workload.State{}, past: newPast(), lasts: map[string]uint64{}}
+	return &publisher{js: js, sent: map[string]workload.Event{}}
 }
 
-// publish stores events and waits until each is confirmed.
+// publish stores events and returns when each is confirmed. One that is not is sent again, until ctx ends.
 func (p *publisher) publish(ctx context.Context, events []workload.Event) error {
-	acks := make([]jetstream.PubAckFuture, len(events))
+	msgs := make([]*nats.Msg, len(events))
 	for i, ev := range events {
-		var err error
-		acks[i], err = p.js.PublishMsgAsync(&nats.Msg{Subject: ev.Subject, Header: ev.Header, Data: ev.Data})
-		if err != nil {
-			return err
+		p.next++
+		id := fmt.Sprintf("soak-%d", p.next)
+		msgs[i] = &nats.Msg{Subject: ev.Subject, Header: nats.Header{nats.MsgIdHdr: {id}}, Data: ev.Data}
+		for name, values := range ev.Header {
+			msgs[i].Header[name] = values
 		}
+		p.mu.Lock()
+		p.sent[id] = ev
+		p.mu.Unlock()
 	}
-	for i, ack := range acks {
-		select {
-		case stored := <-ack.Ok():
-			if err := p.stored(events[i], stored); err != nil {
-				return err
+	for len(msgs) > 0 {
+		var again []*nats.Msg
+		acks := make([]jetstream.PubAckFuture, len(msgs))
+		for i, msg := range msgs {
+			acks[i], _ = p.js.PublishMsgAsync(msg) // nil: it is sent again
+		}
+		for i, ack := range acks {
+			if !confirmed(ctx, ack) {
+				again = append(again, msgs[i])
 			}
-		case err := <-ack.Err():
-			return fmt.Errorf("publish: %w", err)
-		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		p.mu.Lock()
+		p.done += len(msgs) - len(again)
+		p.mu.Unlock()
+		if msgs = again; len(msgs) > 0 {
+			wait(ctx, tick)
 		}
 	}
 	return nil
 }
 
-// stored folds an event. Nobody else publishes, so the stream has the events in the order in which they were published;
-// the fold means nothing if it has not.
-func (p *publisher) stored(ev workload.Event, ack *jetstream.PubAck) error {
-	if ack.Duplicate || ack.Sequence != p.last+1 {
-		return fmt.Errorf("the event after sequence %d was stored as %d", p.last, ack.Sequence)
+// confirmed waits for the answer to a publish. Its timeout is the library's.
+func confirmed(ctx context.Context, ack jetstream.PubAckFuture) bool {
+	if ack == nil {
+		return false
 	}
-	p.sent++
-	p.last, p.lasts[ev.Mapping] = ack.Sequence, ack.Sequence
-	p.state.Apply(ev)
-	p.past.add(ack.Sequence, ev)
-	return nil
+	select {
+	case <-ack.Ok():
+		return true
+	case <-ack.Err():
+	case <-ctx.Done():
+	}
+	return false
 }
 
-// steadily publishes total events at a rate. What the machine was too busy for is caught up with.
-func (p *publisher) steadily(ctx context.Context, rate, total int, next func() workload.Event, progress func()) error {
-	const progressEvery = 5 * time.Second
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	start, told := time.Now(), time.Now()
+// take is the event of an id that the reader has met; false if it was met before, or is nobody's.
+func (p *publisher) take(id string) (ev workload.Event, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ev, ok = p.sent[id]
+	delete(p.sent, id)
+	return ev, ok
+}
+
+// confirmedEvents is how many events are in the stream, as far as the server has said.
+func (p *publisher) confirmedEvents() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done
+}
+
+// steadily publishes total events at a rate. What the machine, or the cluster, was too busy for is caught up with.
+func (p *publisher) steadily(ctx context.Context, rate, total int, next func() workload.Event) error {
+	start := time.Now()
 	for done := 0; done < total; {
-		select {
-		case <-ctx.Done():
+		wait(ctx, tick)
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case <-ticker.C:
 		}
 		portion := make([]workload.Event, min(min(due(time.Since(start), rate), total)-done, mostAtOnce))
 		for i := range portion {
@@ -93,10 +121,14 @@ func (p *publisher) steadily(ctx context.Context, rate, total int, next func() w
 			return err
 		}
 		done += len(portion)
-		if time.Since(told) >= progressEvery {
-			told = time.Now()
-			progress()
-		}
 	}
 	return nil
+}
+
+// wait sleeps, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }

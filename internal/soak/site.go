@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,8 +29,11 @@ const (
 )
 
 const (
-	streamName = "CHANGES"
-	binaryName = "penstock" // in the folder
+	streamName    = "CHANGES"
+	binaryName    = "penstock" // in the folder
+	maxBytes      = 32 << 10   // of a batch, so that events which are too large for one are not large
+	dailyCalls    = 10_000_000
+	reconnectWait = 200 * time.Millisecond
 )
 
 // configuration makes the service hurry: what a killed instance held comes back after five seconds. Deliveries are many,
@@ -40,11 +45,12 @@ salesforce:
   timeout: %s
   auth: {client_id: %s, client_secret: %s}
 ledger: {lease: %s}
-batch: {linger: 50ms}
+batch: {linger: 50ms, max_bytes: %d}
 resilience:
   retry: {max_attempts: 2, initial_delay: 50ms, max_delay: 200ms}
   breaker: {open_for: 1s, max_open_for: 2s}
   redelivery: {max_attempts: 50, delays: [100ms, 300ms, 1s]}
+replay: {rate: 100, max_replays: 3}
 database: {url: %q}
 http: {addr: "127.0.0.1:0"}
 shutdown_timeout: 5s
@@ -53,10 +59,12 @@ shutdown_timeout: 5s
 // site is what the service runs between, and a folder for what it leaves behind.
 type site struct {
 	dir      string
-	nats     *devstack.NATS
+	web      *web
+	cluster  *cluster
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	postgres *devstack.Postgres
+	database string // where Postgres is, past all proxies
 	pool     *pgxpool.Pool
 	sim      *sfsim.Running
 }
@@ -70,61 +78,91 @@ func (s *site) write(name, text string) error {
 }
 
 func openSite(ctx context.Context, dir string, seed uint64) (s *site, err error) {
-	s = &site{dir: dir}
+	s = &site{dir: dir, web: newWeb()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	if s.cluster, err = openCluster(dir, s.web); err != nil {
+		return s, err
+	}
 	if err = s.openStream(ctx); err != nil {
 		return s, err
 	}
 	if s.postgres, err = devstack.StartPostgres(ctx, devstack.PostgresOptions{}); err != nil {
 		return s, err
 	}
-	database, err := s.postgres.NewDatabase(ctx)
-	if err != nil {
+	if s.database, err = s.postgres.NewDatabase(ctx); err != nil {
 		return s, err
 	}
-	if s.pool, err = pgxpool.New(ctx, database); err != nil {
+	if s.pool, err = pgxpool.New(ctx, s.database); err != nil {
 		return s, err
 	}
 	//nolint:contextcheck // it runs until Close
-	if s.sim, err = sfsim.Start(org(seed)); err != nil {
-		return s, err
-	}
-	text := fmt.Sprintf(configuration, s.nats.URL(), streamName, s.sim.URL(), callTimeout,
-		sfsim.DefaultClientID, sfsim.DefaultClientSecret, lease, database)
-	return s, s.write("penstock.yaml", text+workload.Mappings)
+	s.sim, err = sfsim.Start(org(seed))
+	return s, err
 }
 
-// openStream starts the server and makes the stream. A long run must not fill the disk: what is ten minutes old is settled
-// long since, and if it were not, the fold would tell.
+// openStream makes the stream, on every node. A long run must not fill the disk: what is old is settled long since, and if it were
+// not, the fold would tell.
 func (s *site) openStream(ctx context.Context) (err error) {
-	if s.nats, err = devstack.StartNATS(devstack.NATSOptions{}); err != nil {
+	if s.conn, err = s.cluster.connect("soak"); err != nil {
 		return err
 	}
-	if s.conn, err = s.nats.Connect(s.nats.InProcess(), nats.Name("soak")); err != nil {
+	const answers = 5 * time.Second
+	if s.js, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(2*mostAtOnce), jetstream.WithPublishAsyncTimeout(answers)); err != nil {
 		return err
 	}
-	if s.js, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(2*mostAtOnce)); err != nil {
-		return err
+	const together = 60 * time.Second // until the nodes have found each other
+	for deadline := time.Now().Add(together); ; wait(ctx, reconnectWait) {
+		_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: streamName, Subjects: []string{"changes.>"}, Replicas: clusterSize, MaxAge: 15 * time.Minute, Duplicates: 5 * time.Minute,
+		})
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
 	}
-	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{Name: streamName, Subjects: []string{"changes.>"}, MaxAge: 10 * time.Minute})
-	return err
+}
+
+// configure writes the configuration of an instance, whose ways to all others are its own.
+func (s *site) configure(name string) (file string, err error) {
+	var urls []string
+	for _, n := range s.cluster.nodes {
+		addr, err := s.web.open(name, n.name, address(n.port))
+		if err != nil {
+			return "", err
+		}
+		urls = append(urls, "nats://"+addr)
+	}
+	dsn, err := url.Parse(s.database)
+	if err != nil {
+		return "", err
+	}
+	postgres, err := s.web.open(name, "postgres", dsn.Host)
+	if err != nil {
+		return "", err
+	}
+	dsn.Host = postgres
+	salesforce, err := s.web.open(name, "salesforce", strings.TrimPrefix(s.sim.URL(), "http://"))
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf(configuration, strings.Join(urls, ","), streamName, "http://"+salesforce, callTimeout,
+		sfsim.DefaultClientID, sfsim.DefaultClientSecret, lease, maxBytes, dsn)
+	return s.file(name + ".yaml"), s.write(name+".yaml", text+workload.Mappings)
 }
 
 // org is a quick one without limits. A call waits for a locked row for less than the lease has left after a late commit.
 func org(seed uint64) sfsim.Config {
 	const (
-		noLimit     = -1
 		manyLogins  = 1_000_000 // each restart is one
 		commitsKept = 200_000
 	)
 	return sfsim.Config{
 		Latency:       sfsim.Latency{Base: 40 * time.Millisecond, PerRecord: 100 * time.Microsecond},
 		LockWait:      500 * time.Millisecond,
-		DailyCalls:    noLimit,
+		DailyCalls:    dailyCalls,
 		LoginsPerHour: manyLogins,
 		AuditLimit:    commitsKept,
 		Seed:          seed,
@@ -156,8 +194,9 @@ func (s *site) close() error {
 	if s.conn != nil {
 		s.conn.Close()
 	}
-	if s.nats != nil {
-		problems = append(problems, s.nats.Stop())
+	s.web.close()
+	if s.cluster != nil {
+		s.cluster.close()
 	}
 	return errors.Join(problems...)
 }

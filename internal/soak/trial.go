@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"penstock/internal/workload"
@@ -24,12 +25,16 @@ var (
 
 // trial is one run of the proof.
 type trial struct {
-	flags *command
-	out   *console
-	site  *site
-	fleet *fleet
-	load  *publisher
-	diff  []string // what the simulator holds and should not, once it was looked at
+	flags   *command
+	out     *console
+	line    *timeline
+	site    *site
+	fleet   *fleet
+	load    *publisher
+	fold    *reader
+	replays *replays
+	nemesis *nemesis
+	diff    []string // what the simulator holds and should not, once it was looked at
 }
 
 // prove runs the proof in a folder of its own, which stays if it fails.
@@ -45,6 +50,7 @@ func prove(ctx context.Context, flags *command, out io.Writer) (err error) {
 	defer log.Close()
 	both := io.MultiWriter(out, log)
 	t := &trial{flags: flags, out: &console{out: both, began: time.Now()}}
+	t.line = &timeline{out: t.out}
 	err = t.run(ctx, dir, both)
 	if ctx.Err() != nil {
 		err = errInterrupted
@@ -59,8 +65,8 @@ func prove(ctx context.Context, flags *command, out io.Writer) (err error) {
 }
 
 func (t *trial) run(ctx context.Context, dir string, out io.Writer) (err error) {
-	t.out.say("seed %d: %d events over %d records in %s, %d instances, a kill every %s",
-		t.flags.Seed, t.flags.events(), t.flags.Records, t.flags.For, t.flags.Instances, t.flags.KillEvery)
+	t.out.say("seed %d: %d events over %d records in %s, %d instances, a fault every %s at most, %d at once",
+		t.flags.Seed, t.flags.events(), t.flags.Records, t.flags.For, t.flags.Instances, t.flags.Calm, t.flags.Together)
 	if t.site, err = openSite(ctx, dir, t.flags.Seed); err != nil {
 		return err
 	}
@@ -69,6 +75,11 @@ func (t *trial) run(ctx context.Context, dir string, out io.Writer) (err error) 
 		return err
 	}
 	defer t.fleet.stop()
+	reading, enough := context.WithCancel(ctx)
+	var read sync.WaitGroup
+	read.Go(func() { t.fold.follow(reading) })
+	defer read.Wait()
+	defer enough()
 	if err := t.storm(ctx); err != nil {
 		return err
 	}
@@ -84,62 +95,74 @@ func (t *trial) start(ctx context.Context) (err error) {
 		}
 	}
 	t.load = newPublisher(t.site.js)
+	t.fold = newReader(t.site.js, t.load)
+	t.replays = &replays{site: t.site, line: t.line, dice: t.randomness('r')}
 	//nolint:contextcheck // the instances run until stop
-	t.fleet, err = startFleet(t.site, t.out, binary, t.flags.Instances)
+	t.fleet, err = startFleet(t.site, binary, t.flags.Instances)
+	t.nemesis = &nemesis{
+		site: t.site, fleet: t.fleet, dice: t.randomness('n'), line: t.line, count: map[string]int{},
+		pace: pace{least: t.flags.Calm / 5, most: t.flags.Calm, together: t.flags.Together},
+	}
 	return err
 }
 
-// storm publishes everything while the simulator misbehaves and the nemesis kills.
+// randomness is a stream of random numbers of its own.
+func (t *trial) randomness(stream uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(t.flags.Seed, stream))
+}
+
+// storm publishes everything while the nemesis is at work and letters are replayed. Then all is healed.
 func (t *trial) storm(ctx context.Context) error {
-	crowd := workload.NewCrowd(t.flags.Seed, anchors, t.flags.Records)
-	if err := t.anchor(ctx, crowd.Anchors()); err != nil {
+	const within = 60 * time.Second
+	mix := workload.NewMix(t.flags.Seed, anchors, t.flags.Records, maxBytes)
+	if err := t.load.publish(ctx, mix.First()); err != nil {
 		return err
 	}
+	if end, err := t.settle(ctx, within); err != nil || !end.settled() {
+		return errors.Join(err, fmt.Errorf("the service does not work: %s", end))
+	}
+	t.out.say("the service works: %d events are applied", t.fold.progress().met)
 	if err := t.site.misbehave(); err != nil {
 		return err
 	}
-	haunting, exorcise := context.WithCancel(ctx)
-	haunted := make(chan error, 1)
-	const stream = 0x6e656d65736973 // of random numbers: not the events'
-	dice := rand.New(rand.NewPCG(t.flags.Seed, stream))
-	go func() { haunted <- t.fleet.haunt(haunting, t.flags.KillEvery, dice) }()
-	err := t.load.steadily(ctx, t.flags.Rate, t.flags.events(), crowd.Next, func() { t.progress(ctx) })
-	exorcise()
-	return errors.Join(err, <-haunted)
+	storming, calm := context.WithCancel(ctx)
+	done := make(chan error, 2)
+	running := 1
+	go func() { done <- t.replays.now(storming) }()
+	if t.flags.Calm > 0 {
+		running++
+		go func() { done <- t.nemesis.haunt(storming) }()
+	}
+	err := t.load.steadily(ctx, t.flags.Rate, t.flags.events(), mix.Next)
+	calm()
+	for range running {
+		err = errors.Join(err, <-done)
+	}
+	t.out.say("published all %d, and all is healed", t.load.confirmedEvents())
+	return err
 }
 
-// anchor publishes the accounts that others refer to and waits until Salesforce has them.
-func (t *trial) anchor(ctx context.Context, events []workload.Event) error {
-	const within = 30 * time.Second
-	if err := t.load.publish(ctx, events); err != nil {
-		return err
+// settle waits until everything that was published has an outcome.
+func (t *trial) settle(ctx context.Context, within time.Duration) (standing, error) {
+	if err := t.fold.catchUp(ctx, within); err != nil {
+		return standing{}, err
 	}
-	end, err := t.site.settle(ctx, within, t.load.lasts, func() { t.progress(ctx) })
-	if err != nil {
-		return err
-	}
-	if _, deaths := t.fleet.fates(); len(deaths) > 0 || !end.settled() {
-		return fmt.Errorf("the service does not work: %s; %s", few("deaths", deaths), end)
-	}
-	t.out.say("the service works: %d accounts are applied", len(events))
-	return nil
+	return t.site.settle(ctx, within, t.fold.progress().lasts, func(now standing) {
+		t.out.say("not delivered %d, unsettled %d, written %d", now.waiting, now.unsettled, t.site.sim.Stats().Commits)
+	})
 }
 
-// progress tells how far everything is. It is for people: an error will be met again by whoever needs the answer.
-func (t *trial) progress(ctx context.Context) {
-	now, err := t.site.standing(ctx, t.load.lasts)
-	if err != nil {
-		return
-	}
-	t.out.say("published %d, not delivered %d, unsettled %d, written %d", t.load.sent, now.waiting, now.unsettled, t.site.sim.Stats().Commits)
-}
-
-// conclude waits for the outcomes, judges and prints. The troubles stay in force.
+// conclude waits for the outcomes, replays what was refused for a reason that is gone, judges and prints. The everyday troubles stay in
+// force.
 func (t *trial) conclude(ctx context.Context, out io.Writer) error {
-	t.out.say("published all %d; waiting for the outcomes", t.load.sent)
-	end, err := t.site.settle(ctx, t.flags.Settle, t.load.lasts, func() { t.progress(ctx) })
+	end, err := t.settle(ctx, t.flags.Settle)
 	if err != nil {
 		return err
+	}
+	if end.settled() {
+		if err := t.replays.last(ctx, t.flags.Settle); err != nil {
+			t.line.add("the last replay: %v", err)
+		}
 	}
 	t.out.say("the wait is over")
 	verdicts, err := t.judge(ctx, end)

@@ -41,13 +41,33 @@ func (c *Crowd) Next() Event {
 	n := c.numbers[c.heat.Uint64()]
 	known := c.known[n]
 	c.known[n] = true
-	switch kind := n % 10; {
-	case kind < 5:
+	switch kindOf(n) {
+	case accounts:
 		return c.account(n, known)
-	case kind < 8:
+	case orders:
 		return c.gen.Order(n, known && c.gen.rng.IntN(4) > 0)
 	default:
 		return c.gen.Contact(n)
+	}
+}
+
+// kind is what a record of a crowd is.
+type kind int
+
+const (
+	accounts kind = iota
+	orders
+	contacts
+)
+
+func kindOf(n int) kind {
+	switch last := n % 10; {
+	case last < 5:
+		return accounts
+	case last < 8:
+		return orders
+	default:
+		return contacts
 	}
 }
 

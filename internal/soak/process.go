@@ -13,27 +13,27 @@ import (
 // stopWithin is more than the service's own shutdown timeout.
 const stopWithin = 10 * time.Second
 
-// instance is one process of the service.
-type instance struct {
+// process is one process that the soak runs, and may kill.
+type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 	err  error         // how; read after done
 }
 
-// launch starts an instance, which runs until it is stopped or killed.
+// launch starts a process, which runs until it is stopped or killed. What it prints is appended to a file.
 //
 // The death signal of the parent fires when the thread that forked the child ends, so the goroutine that waits for the
 // child is also the one that starts it, locked to its thread.
-func launch(binary, config, log string) (*instance, error) {
+func launch(log, program string, args ...string) (*process, error) {
 	const ownerOnly = 0o600
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, ownerOnly)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.Background(), binary, "run", "-c", config)
+	cmd := exec.CommandContext(context.Background(), program, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = attributes()
-	p := &instance{cmd: cmd, done: make(chan struct{})}
+	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		defer close(p.done)
@@ -48,13 +48,13 @@ func launch(binary, config, log string) (*instance, error) {
 	}()
 	if err := <-started; err != nil {
 		<-p.done
-		return nil, fmt.Errorf("start an instance: %w", err)
+		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
 	return p, nil
 }
 
 // stop asks the process to end, and kills it when it does not.
-func (p *instance) stop() {
+func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails when it has ended already
 	select {
 	case <-p.done:
@@ -64,7 +64,7 @@ func (p *instance) stop() {
 }
 
 // kill ends the process as the kernel does when memory runs out. It is false if the process had ended before.
-func (p *instance) kill() bool {
+func (p *process) kill() bool {
 	select {
 	case <-p.done:
 		return false
@@ -74,3 +74,8 @@ func (p *instance) kill() bool {
 	<-p.done
 	return true
 }
+
+// freeze stops the process without its knowledge, as a machine does that is out of breath. thaw lets it go on.
+func (p *process) freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
