@@ -40,6 +40,7 @@ type DeadLetters interface {
 	Record(ctx context.Context, failures []deadletter.Failure) error
 	Lookup(ctx context.Context, refs []deadletter.Ref) (map[deadletter.Ref]deadletter.Standing, error)
 	Recover(ctx context.Context, refs []deadletter.Ref) error
+	Settled(ctx context.Context, upTo deadletter.Ref, since time.Time) (int64, error)
 	Waiting(ctx context.Context, mapping string, since time.Time) (int, error)
 	Arrived(ctx context.Context, arrivals []deadletter.Arrival) (map[deadletter.Arrival]*deadletter.Travelling, error)
 	Conclude(ctx context.Context, outcomes []deadletter.Outcome) error

@@ -14,6 +14,7 @@ import (
 	"penstock/consumer"
 	"penstock/consumer/ledger"
 	"penstock/consumer/mapping"
+	"penstock/deadletter"
 	"penstock/sfapi"
 )
 
@@ -204,6 +205,31 @@ func TestWhatWasWrittenIsToldOfAgainWhenItIsRedelivered(t *testing.T) {
 	if n := told.Load(); n != 2 {
 		t.Fatalf("told %d times of a write and a redelivery of what was written", n)
 	}
+}
+
+// TestAFailureThatIsRecordedAfterTheEventWasAppliedDoesNotStayOpen: the instance that recorded it was held up, and another one
+// was more lucky meanwhile.
+func TestAFailureThatIsRecordedAfterTheEventWasAppliedDoesNotStayOpen(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, &salesforce{})
+	r.start()
+	r.publish("changes.account.x", `{"id":"A","name":"n"}`)
+	r.drained("penstock-accounts")
+	stream, err := r.js.Stream(t.Context(), "CHANGES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := deadletter.Failure{
+		Ref: deadletter.Ref{
+			Stream: "CHANGES", Epoch: stream.CachedInfo().Created.UnixNano(), Sequence: stream.CachedInfo().State.LastSeq, Mapping: "accounts",
+		},
+		Subject: "changes.account.x", Object: "Account", ExternalID: "A", Payload: []byte(`{"id":"A","name":"n"}`),
+		Attempt: deadletter.Attempt{Class: "transient", Code: "UNABLE_TO_LOCK_ROW"},
+	}
+	if err := deadletter.New(r.pool, deadletter.Options{}).Record(t.Context(), []deadletter.Failure{late}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("it has recovered", func() bool { return r.letters()[late.Sequence].State == deadletter.Recovered })
 }
 
 // strangeLedger fails once where it is told to, and leases every key elsewhere for a while.

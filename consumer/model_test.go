@@ -163,6 +163,9 @@ func (m *model) Lookup(context.Context, []deadletter.Ref) (map[deadletter.Ref]de
 // Recover has nothing to recover.
 func (m *model) Recover(context.Context, []deadletter.Ref) error { return nil }
 
+// Settled finds nothing to recover.
+func (m *model) Settled(context.Context, deadletter.Ref, time.Time) (int64, error) { return 0, nil }
+
 // Waiting knows of none.
 func (m *model) Waiting(context.Context, string, time.Time) (int, error) { return 0, nil }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"penstock/deadletter"
 )
 
 // watch reads the durable's state now and then, and when something calls for it: for the lag, for where a deleted durable
@@ -73,7 +75,22 @@ func (c *Consumer) look(ctx context.Context, r *route) error {
 	}
 	r.mu.Unlock()
 	c.measure(ctx, r, info)
+	c.reconcile(ctx, r, epoch, info)
 	return c.attend(ctx, r, info)
+}
+
+// reconcile ends letters that are said to be tried again although their events have been settled. An instance that is held up may
+// record a failure after another one, to which the message came meanwhile, has applied it: nobody would try that again.
+func (c *Consumer) reconcile(ctx context.Context, r *route, epoch int64, info *jetstream.ConsumerInfo) {
+	if r.replay || info.AckFloor.Stream == 0 || c.gate.stops(ReasonDatabase, "") {
+		return
+	}
+	settled := deadletter.Ref{Stream: c.cfg.Stream, Epoch: epoch, Sequence: info.AckFloor.Stream, Mapping: r.Name}
+	// What failed before the durable was made may have been left behind with another one.
+	n, err := c.deps.DeadLetters.Settled(ctx, settled, info.Created)
+	if err == nil && n > 0 {
+		c.log.Info().Str("mapping", r.Name).Int64("letters", n).Msg("letters of events that were settled meanwhile have recovered")
+	}
 }
 
 // measure asks the database how many messages of the mapping wait to be tried again, over all instances, when they may be

@@ -31,7 +31,7 @@ func ofEvent(code string) string {
 	case "EVENT_TOO_LARGE":
 		return "The event is larger than batch.max_bytes: raise that and replay, or let the publisher send less."
 	case "STATUS_HEADER":
-		return "The publisher sets the header Status, which NATS keeps for itself: rename it there; the event has to be published again."
+		return "The publisher sets the header Status, which NATS keeps for itself: rename it there. A replay sends the event without it."
 	case "CRASH_LOOP":
 		return "Processes ended while they worked on this event alone: look for crashes or lack of memory at these times before a replay."
 	case "OVERLAP":

@@ -103,6 +103,7 @@ func TestDatabaseThatCannotServeUsIsAway(t *testing.T) {
 		"Record":  func(ctx context.Context, s *Store) error { return s.Record(ctx, []Failure{failure(1, 1)}) },
 		"Lookup":  func(ctx context.Context, s *Store) error { _, err := s.Lookup(ctx, []Ref{ref(1)}); return err },
 		"Recover": func(ctx context.Context, s *Store) error { return s.Recover(ctx, []Ref{ref(1)}) },
+		"Settled": func(ctx context.Context, s *Store) error { _, err := s.Settled(ctx, ref(1), noon); return err },
 		"List":    func(ctx context.Context, s *Store) error { _, err := s.List(ctx, Filter{}, Page{}); return err },
 		"Get":     func(ctx context.Context, s *Store) error { _, err := s.Get(ctx, 1); return err },
 		"Stats":   func(ctx context.Context, s *Store) error { _, err := s.Stats(ctx, Filter{}); return err },

@@ -113,6 +113,20 @@ func (s *Store) Recover(ctx context.Context, refs []Ref) error {
 		from chosen where l.id = chosen.id`, refColumns(inLockOrder(refs))...)
 }
 
+// Settled says that the events of a mapping up to one have an outcome, and that those which failed since a time have it for that:
+// letters of them that are still [Retrying] have [Recovered]. It returns how many. Whoever recorded a failure did not know that another
+// instance had been more lucky: it was held up in between.
+func (s *Store) Settled(ctx context.Context, upTo Ref, since time.Time) (int64, error) {
+	return s.change(ctx, "settled", `
+		with chosen as (
+			select l.id from penstock.dead_letters l
+			where l.state = 'retrying' and l.stream = $1 and l.stream_epoch = $2 and l.stream_seq <= $3 and l.mapping = $4 and l.last_failed_at >= $5
+			order by l.id for update of l skip locked
+		)
+		update penstock.dead_letters l set state = 'recovered', resolved_at = now()
+		from chosen where l.id = chosen.id`, upTo.Stream, upTo.Epoch, int64(upTo.Sequence), upTo.Mapping, since)
+}
+
 // Waiting counts the events of a mapping that failed since a time and wait to be tried again.
 func (s *Store) Waiting(ctx context.Context, mapping string, since time.Time) (int, error) {
 	counts, err := collect(ctx, s, "waiting", pgx.RowTo[int], `

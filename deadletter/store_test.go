@@ -171,6 +171,53 @@ func TestRecoverEndsOnlyLettersThatAreRetried(t *testing.T) {
 	}
 }
 
+// TestSettledEndsOnlyLettersOfEventsThatAreSettled: of the same stream and mapping, up to a sequence, tried again since a time.
+func TestSettledEndsOnlyLettersOfEventsThatAreSettled(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	with := func(change func(*Ref)) Ref {
+		r := ref(5)
+		change(&r)
+		return r
+	}
+	others := []Ref{
+		ref(6), with(func(r *Ref) { r.Mapping = "other" }), with(func(r *Ref) { r.Stream = "OTHER" }), with(func(r *Ref) { r.Epoch++ }),
+	}
+	for _, r := range append([]Ref{ref(1), ref(5)}, others...) {
+		plant(t, s, r, Retrying)
+	}
+	for i, state := range States() {
+		if state != Retrying {
+			plant(t, s, ref(uint64(100+i)), state)
+		}
+	}
+	states := func() (all map[State]int64) {
+		stats, err := s.Stats(t.Context(), Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stats.States
+	}
+	settled := func(upTo Ref, since time.Time, want int64) {
+		t.Helper()
+		if n, err := s.Settled(t.Context(), upTo, since); err != nil || n != want {
+			t.Errorf("up to %d since %v: %d, %v; want %d", upTo.Sequence, since, n, err, want)
+		}
+	}
+	settled(ref(5), noon.Add(time.Second), 0)
+	settled(ref(5), noon, 2)
+	settled(ref(5), noon, 0)
+	for _, r := range []Ref{ref(1), ref(5)} {
+		if l := letterOf(t, s, r); l.State != Recovered || l.ResolvedAt == nil {
+			t.Errorf("%d is %s", r.Sequence, l.State)
+		}
+	}
+	if n := states()[Retrying]; n != int64(len(others)) {
+		t.Errorf("%d letters are retried, want %d", n, len(others))
+	}
+	settled(ref(1000), noon, 1)
+}
+
 func TestGetGivesEverythingThatWasRecorded(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)

@@ -160,6 +160,9 @@ func (t *trial) conclude(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if end.settled() {
+		if err := t.site.quiet(ctx); err != nil {
+			return err
+		}
 		if err := t.replays.last(ctx, t.flags.Settle); err != nil {
 			t.line.add("the last replay: %v", err)
 		}

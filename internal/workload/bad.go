@@ -9,6 +9,8 @@ import (
 const (
 	BadKinds   = 11
 	NoLastName = 9
+
+	statusHeader = "STATUS_HEADER"
 )
 
 // Bad makes an event that must become a dead letter, of one of BadKinds kinds. maxBytes is the service's batch.max_bytes.
@@ -45,7 +47,7 @@ func (g *Generator) Bad(kind, maxBytes int) Event {
 	case 7:
 		ev = plain("changes.account.changed", account)
 		ev.Header = map[string][]string{"Status": {"409"}, "Description": {"Consumer Deleted"}}
-		ev.Bad = "STATUS_HEADER"
+		ev.Bad = statusHeader
 	case 8:
 		account["name"] = strings.Repeat("N", 300)
 		ev = plain("changes.account.changed", account)
@@ -67,6 +69,6 @@ func (g *Generator) Swallowed() Event {
 		Subject: "changes.account.changed",
 		Header:  map[string][]string{"Status": {"100"}, "Description": {"Idle Heartbeat"}},
 		Mapping: "accounts",
-		Bad:     "STATUS_HEADER",
+		Bad:     statusHeader,
 	}
 }

@@ -7,6 +7,7 @@ type Mix struct {
 	maxBytes int
 	records  int
 	made     int
+	bads     int
 }
 
 // NewMix makes a mix over so many records beside its anchors; maxBytes is the service's batch.max_bytes. The same seed makes the same
@@ -34,7 +35,7 @@ func (m *Mix) Next() Event {
 	const one, soon = 100, 60
 	switch m.made % one {
 	case 0:
-		return m.crowd.gen.Bad(m.made/one, m.maxBytes)
+		return m.bad()
 	case soon:
 		if m.made/one%2 == 0 {
 			return m.crowd.gen.Heartbeat()
@@ -42,5 +43,15 @@ func (m *Mix) Next() Event {
 		return m.crowd.gen.Swallowed()
 	default:
 		return m.crowd.Next()
+	}
+}
+
+// bad makes the kinds of bad events in turn, but for those with a Status header and a good body: a replay would apply them.
+func (m *Mix) bad() Event {
+	for {
+		m.bads++
+		if ev := m.crowd.gen.Bad(m.bads, m.maxBytes); ev.Bad != statusHeader {
+			return ev
+		}
 	}
 }
