@@ -36,7 +36,7 @@ test: setup ## Run every test, with the race detector, and the outside check of 
 	cd sfapi/sfsim/compat && $(GO) test $(TESTFLAGS) ./...
 
 .PHONY: soak
-soak: setup ## Kill four instances again and again over 1,000 hot records, and prove that the newest wins (SOAK=1h: longer)
+soak: setup ## Kill, freeze, cut off and replay for 90 s, and prove every promise afterwards (SOAK=1h: longer)
 	$(GO) run ./internal/soak
 
 .PHONY: short

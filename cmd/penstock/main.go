@@ -40,6 +40,7 @@ type cli struct {
 	Status     statusCmd     `cmd:"" help:"Show what a running instance does."`
 	Deadletter deadletterCmd `cmd:"" help:"List, show, count, discard, export or import dead letters."`
 	Replay     replayCmd     `cmd:"" help:"Send dead letters over the road again: plan, start, follow, stop."`
+	Verify     verifyCmd     `cmd:"" help:"Prove that every event of the stream has an outcome."`
 	Query      queryCmd      `cmd:"" help:"Ask a named query of a running instance."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -76,9 +75,9 @@ func (d *Desk) compare(ctx context.Context, l *deadletter.Letter) (*Comparison, 
 	}
 	names := make([]string, 0, len(f.Change.Fields))
 	for _, field := range f.Change.Fields {
-		names = append(names, memberPath(field))
+		names = append(names, field.Path())
 	}
-	record, err := d.deps.Org.Record(ctx, c.Object, f.Change.Key.Field, memberValue(mapping.Field{JSON: f.Change.KeyJSON}), names)
+	record, err := d.deps.Org.Record(ctx, c.Object, f.Change.Key.Field, mapping.Field{JSON: f.Change.KeyJSON}.Value(), names)
 	if err != nil {
 		return nil, err
 	}
@@ -117,71 +116,12 @@ func (c *Comparison) judge(f *consumer.Foreseen, grant ledger.Grant) {
 }
 
 func fieldOn(field mapping.Field, path string, record map[string]json.RawMessage, grant ledger.Grant) FieldOnRecord {
-	f := FieldOnRecord{Name: path, Letter: memberValue(field), Live: record[path], Effect: Changes}
+	f := FieldOnRecord{Name: path, Letter: field.Value(), Live: record[path], Effect: Changes}
 	switch {
 	case slices.ContainsFunc(grant.Stale, func(w ledger.Write) bool { return w.Field == field.ID }), grant.Decision == ledger.Superseded:
 		f.Effect = Newer
-	case f.Live != nil && sameValue(f.Letter, f.Live):
+	case f.Live != nil && mapping.SameValue(f.Letter, f.Live):
 		f.Effect = Same
 	}
 	return f
-}
-
-// memberPath is the field as a query names it: Parent.External_ID__c of "Parent":{"External_ID__c":"A-1"}.
-func memberPath(f mapping.Field) string {
-	name, value := member(f)
-	for {
-		inner := inside(value)
-		if len(inner) != 1 {
-			return name
-		}
-		for k, v := range inner {
-			name, value = name+"."+k, v
-		}
-	}
-}
-
-func memberValue(f mapping.Field) json.RawMessage {
-	_, value := member(f)
-	for {
-		inner := inside(value)
-		if len(inner) != 1 {
-			return value
-		}
-		for _, v := range inner {
-			value = v
-		}
-	}
-}
-
-// member splits what the mapping made of a field into its name and its value.
-func member(f mapping.Field) (name string, value json.RawMessage) {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(slices.Concat([]byte("{"), f.JSON, []byte("}")), &object); err != nil {
-		return f.Name, nil
-	}
-	for name, value = range object {
-		return name, value
-	}
-	return f.Name, nil
-}
-
-// inside is the members of an object, nil of anything else.
-func inside(value json.RawMessage) map[string]json.RawMessage {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(value, &object) != nil {
-		return nil
-	}
-	return object
-}
-
-// sameValue compares two JSON values: numbers as numbers, everything else as it is written.
-func sameValue(a, b json.RawMessage) bool {
-	var x, y any
-	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
-		return bytes.Equal(a, b)
-	}
-	p, _ := json.Marshal(x)
-	q, _ := json.Marshal(y)
-	return bytes.Equal(p, q)
 }

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"penstock/deadletter"
+	"penstock/internal/verify"
 )
 
 // judge makes the checks, once everything should have settled.
@@ -29,7 +32,7 @@ func (t *trial) judge(ctx context.Context, end standing) ([]verdict, error) {
 		return nil, err
 	}
 	return slices.Concat(
-		[]verdict{t.stream(), t.outcomes(end), t.folded()}, letters, []verdict{transient, leases, t.alive(), t.worth(end), t.calls()},
+		[]verdict{t.stream(), t.outcomes(end), t.verified(ctx), t.folded()}, letters, []verdict{transient, leases, t.alive(), t.worth(end), t.calls()},
 	), nil
 }
 
@@ -48,6 +51,24 @@ func (t *trial) outcomes(end standing) verdict {
 	v := verdict{"every event has an outcome", end.settled(), fmt.Sprintf("%d events, all settled", t.fold.progress().met)}
 	if !v.holds {
 		v.found = end.String()
+	}
+	return v
+}
+
+// verified is that the service's own proof comes to the same result, over what the stream still holds and a sample of the records.
+func (t *trial) verified(ctx context.Context) verdict {
+	const name = "instance-1"
+	out, err := exec.CommandContext(ctx, t.fleet.binary, "verify", "-c", t.fleet.members[name].config, "--live", "--json").Output()
+	v := verdict{check: "penstock verify agrees", holds: err == nil}
+	var report verify.Report
+	if read := json.Unmarshal(out, &report); read != nil {
+		v.holds, v.found = false, fmt.Sprintf("%v: %v", read, err)
+		return v
+	}
+	v.found = fmt.Sprintf("%d events, %d applied, %d dead letters; %d fields of %d records in Salesforce",
+		report.Events, report.Outcomes[verify.Applied], report.Outcomes[verify.Buried], report.Live.Fields, report.Live.Keys)
+	if !v.holds {
+		v.found += fmt.Sprintf("; %v: %v", report.Outcomes, report.Findings)
 	}
 	return v
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -58,7 +57,8 @@ func openCluster(dir string, w *web) (*cluster, error) {
 	}
 	for i := range c.nodes {
 		if err := c.start(i); err != nil {
-			return nil, errors.Join(err, c.close())
+			c.close()
+			return nil, err
 		}
 	}
 	return c, nil
@@ -88,13 +88,12 @@ func (c *cluster) connect(name string) (*nats.Conn, error) {
 	return nats.Connect(c.urls(), nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.RetryOnFailedConnect(true))
 }
 
-func (c *cluster) close() error {
+func (c *cluster) close() {
 	for _, n := range c.nodes {
 		if n.process != nil {
 			n.stop()
 		}
 	}
-	return nil
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

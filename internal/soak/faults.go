@@ -80,7 +80,7 @@ func killsInstance(_ context.Context, n *nemesis, _ int) (string, func() error, 
 		return "", nil, nil
 	}
 	n.fleet.kill(name)
-	return name, func() error { return n.fleet.start(name) }, nil
+	return name, func() error { return n.fleet.start(name) }, nil //nolint:contextcheck // an instance outlives the nemesis
 }
 
 func freezesInstance(_ context.Context, n *nemesis, _ int) (string, func() error, error) {
@@ -101,7 +101,7 @@ func killsNode(_ context.Context, n *nemesis, _ int) (string, func() error, erro
 	if !node.kill() {
 		return "", nil, fmt.Errorf("%s ended by itself: %w", node.name, node.err)
 	}
-	return node.name, func() error { return n.site.cluster.start(i) }, nil
+	return node.name, func() error { return n.site.cluster.start(i) }, nil //nolint:contextcheck // a node outlives the nemesis
 }
 
 func isolatesNode(_ context.Context, n *nemesis, _ int) (string, func() error, error) {
@@ -181,7 +181,7 @@ func poisons(kind, toxic, attributes string) func(context.Context, *nemesis, int
 			return "", nil, nil
 		}
 		name := fmt.Sprintf("%d-", id)
-		heal := func() error { return w.cure(name, kind != slowWay) }
+		heal := func() error { return w.cure(name, kind != slowWay) } //nolint:contextcheck // it heals also when the run is over
 		return w.String(), heal, w.poison(toxic, name, attributes)
 	}
 }

@@ -63,7 +63,7 @@ func (f *fleet) start(name string) (err error) {
 func (f *fleet) kill(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if in := f.members[name]; !in.process.kill() {
+	if in := f.members[name]; !in.kill() {
 		f.deaths = append(f.deaths, fmt.Sprintf("%s: %v", name, in.err))
 	}
 }
@@ -74,7 +74,7 @@ func (f *fleet) freeze(name string) error {
 	defer f.mu.Unlock()
 	in := f.members[name]
 	in.frozen = true
-	return in.process.freeze()
+	return in.freeze()
 }
 
 func (f *fleet) thaw(name string) error {
@@ -82,7 +82,7 @@ func (f *fleet) thaw(name string) error {
 	defer f.mu.Unlock()
 	in := f.members[name]
 	in.frozen = false
-	return in.process.thaw()
+	return in.thaw()
 }
 
 // fates tells how those instances ended that should not have.
@@ -110,9 +110,9 @@ func (f *fleet) stop() {
 			continue
 		}
 		if in.frozen {
-			_ = in.process.thaw() // else it would not hear
+			_ = in.thaw() // else it would not hear
 		}
-		stopping.Go(in.process.stop)
+		stopping.Go(in.stop)
 	}
 	stopping.Wait()
 }

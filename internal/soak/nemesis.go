@@ -39,6 +39,9 @@ type strike struct {
 
 // haunt lets faults come and go until ctx ends; then it heals everything.
 func (n *nemesis) haunt(ctx context.Context) (err error) {
+	if n.pace.most == 0 {
+		return nil
+	}
 	defer func() { err = errors.Join(err, n.healAll()) }()
 	begin := time.Now().Add(n.pause())
 	for {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,9 +45,7 @@ func (p *publisher) publish(ctx context.Context, events []workload.Event) error 
 		p.next++
 		id := fmt.Sprintf("soak-%d", p.next)
 		msgs[i] = &nats.Msg{Subject: ev.Subject, Header: nats.Header{nats.MsgIdHdr: {id}}, Data: ev.Data}
-		for name, values := range ev.Header {
-			msgs[i].Header[name] = values
-		}
+		maps.Copy(msgs[i].Header, ev.Header)
 		p.mu.Lock()
 		p.sent[id] = ev
 		p.mu.Unlock()

@@ -47,24 +47,23 @@ func newReader(js jetstream.JetStream, load *publisher) *reader {
 // follow reads until ctx ends. A server that goes away only makes it wait.
 func (r *reader) follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := r.read(ctx); err != nil {
-			wait(ctx, reconnectWait)
-		}
+		r.read(ctx)
+		wait(ctx, reconnectWait)
 	}
 }
 
 // read reads on from the last event until there is none, or something fails. It asks for one after the other: a client to which the
 // server delivers would never see those that look like a word of the server.
-func (r *reader) read(ctx context.Context) error {
+func (r *reader) read(ctx context.Context) {
 	stream, err := r.js.Stream(ctx, streamName)
 	if err != nil {
-		return err
+		return
 	}
 	for {
 		next := r.progress().last + 1
 		msg, err := stream.GetMsg(ctx, next)
 		if err != nil {
-			return err // which is also how the server says that it comes later
+			return // which is also how the server says that it comes later
 		}
 		r.take(next, msg)
 	}

@@ -21,12 +21,12 @@ type replays struct {
 }
 
 // now plans and starts replays of all letters until ctx ends. That one cannot be started while the world is bad is no failure.
-func (r *replays) now(ctx context.Context) error {
+func (r *replays) now(ctx context.Context) {
 	const least, spread = 5 * time.Second, 10 * time.Second
 	for {
 		wait(ctx, least+time.Duration(r.dice.Int64N(int64(spread))))
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		canary := []int{0, 0, 20}[r.dice.IntN(3)]
 		plan, err := r.start(ctx, map[string]any{"all": true}, canary, false)

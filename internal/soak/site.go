@@ -84,6 +84,7 @@ func openSite(ctx context.Context, dir string, seed uint64) (s *site, err error)
 			err = errors.Join(err, s.close())
 		}
 	}()
+	//nolint:contextcheck // the nodes run until close
 	if s.cluster, err = openCluster(dir, s.web); err != nil {
 		return s, err
 	}

@@ -126,18 +126,14 @@ func (t *trial) storm(ctx context.Context) error {
 		return err
 	}
 	storming, calm := context.WithCancel(ctx)
-	done := make(chan error, 2)
-	running := 1
-	go func() { done <- t.replays.now(storming) }()
-	if t.flags.Calm > 0 {
-		running++
-		go func() { done <- t.nemesis.haunt(storming) }()
-	}
+	var replaying sync.WaitGroup
+	replaying.Go(func() { t.replays.now(storming) })
+	haunted := make(chan error, 1)
+	go func() { haunted <- t.nemesis.haunt(storming) }()
 	err := t.load.steadily(ctx, t.flags.Rate, t.flags.events(), mix.Next)
 	calm()
-	for range running {
-		err = errors.Join(err, <-done)
-	}
+	replaying.Wait()
+	err = errors.Join(err, <-haunted)
 	t.out.say("published all %d, and all is healed", t.load.confirmedEvents())
 	return err
 }

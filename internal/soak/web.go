@@ -97,7 +97,7 @@ const (
 
 // poison puts a toxic on both directions of the way until cure.
 func (o *way) poison(kind, id string, attributes string) error {
-	for _, stream := range strings.Fields(bothWays) {
+	for stream := range strings.FieldsSeq(bothWays) {
 		text := fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"attributes":{%s}}`, id+stream, kind, stream, attributes)
 		if _, err := o.proxy.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
 			return fmt.Errorf("%s on %s: %w", kind, o, err)
@@ -113,7 +113,7 @@ func (o *way) cure(id string, damaged bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var problems []error
-	for _, stream := range strings.Fields(bothWays) {
+	for stream := range strings.FieldsSeq(bothWays) {
 		if err := o.proxy.Toxics.RemoveToxic(ctx, id+stream); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", o, err))
 		}
