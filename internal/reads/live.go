@@ -106,18 +106,21 @@ func (r *Reads) fetch(ctx context.Context, q *query, text string, fallBack bool)
 	case q.share <- struct{}{}:
 		defer func() { <-q.share }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, errors.Join(errNoTurn, context.Cause(ctx))
 	}
 	var (
 		records bytes.Buffer
 		made    answer
-		begun   bool
+		tries   int
+		first   = time.Now()
 	)
 	err := patience(ctx, func(ctx context.Context) (open, err error) {
-		if !begun && !turn.Stop() {
+		if tries == 0 && !turn.Stop() {
 			return nil, errors.Join(resilience.ErrNotMade, errNoTurn)
 		}
-		begun = true
+		if tries++; tries == 1 {
+			first = time.Now()
+		}
 		if no := r.refuse(q); no != nil { // since it began to wait
 			return nil, errors.Join(resilience.ErrNotMade, no)
 		}
@@ -127,12 +130,14 @@ func (r *Reads) fetch(ctx context.Context, q *query, text string, fallBack bool)
 		made.total, err = gather(&records, live.Salesforce.Pages(ctx, text), q)
 		return nil, err
 	}, nil)
+	const most = 3. / 4
+	late := tries < 2 && ctx.Err() != nil && time.Since(first) < time.Duration(most*float64(r.cfg.Timeout))
 	switch {
 	case err == nil:
 		made.records = bytes.Clone(records.Bytes())
 		made.hash = hashOf(made.records, made.total)
 		return &made, nil
-	case errors.Is(context.Cause(ctx), errNoTurn):
+	case errors.Is(context.Cause(ctx), errNoTurn), late: // its turn came when most of its time was over
 		return nil, errNoTurn
 	default:
 		return nil, err
