@@ -5,7 +5,8 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/penstock ./cmd/penstock \
+ARG COMMIT
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /out/penstock ./cmd/penstock \
  && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /out/sfsim ./cmd/sfsim
 
 # The simulator, for docker-compose.yml and for trying things out; never for production.

@@ -20,6 +20,10 @@ import (
 // version is set at build time with -ldflags "-X main.version=…".
 var version = "dev"
 
+// commit is set at build time with -ldflags "-X main.commit=…"; else it is what the toolchain knows, which is nothing outside of a
+// checkout.
+var commit string
+
 // The exit codes.
 const (
 	exitDone   = 0

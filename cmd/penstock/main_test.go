@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -171,7 +172,7 @@ mappings:
 	}{
 		"help is no mistake":              {[]string{"--help"}, exitDone, []string{"Usage: penstock", "deadletter list"}, nil},
 		"help of a command":               {[]string{"map", "--help"}, exitDone, []string{"--subject", "--offline"}, nil},
-		"version":                         {[]string{"version"}, exitDone, []string{"penstock dev\n"}, nil},
+		"version":                         {[]string{"version"}, exitDone, []string{"penstock dev", runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}, nil},
 		"no command":                      {nil, exitUsage, nil, []string{"expected one of"}},
 		"an unknown command":              {[]string{"fly"}, exitUsage, nil, []string{"fly"}},
 		"an unknown flag":                 {[]string{"check", "--fast"}, exitUsage, nil, []string{"--fast"}},
