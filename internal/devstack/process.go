@@ -57,7 +57,7 @@ func (a *account) command(ctx context.Context, dir, program string, args ...stri
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
-	cmd.SysProcAttr = attributes(a)
+	cmd.SysProcAttr = attributes(a, syscall.SIGQUIT) // Postgres' immediate shutdown
 	return cmd
 }
 

@@ -6,7 +6,7 @@ import "syscall"
 
 // attributes runs the program as a, in a process group of its own so that Ctrl-C reaches it through Stop only. Only Linux
 // can also end it when we die without a chance to stop it.
-func attributes(a *account) *syscall.SysProcAttr {
+func attributes(a *account, _ syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if a != nil {
 		attr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}

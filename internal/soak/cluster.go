@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"penstock/internal/devstack"
 )
 
 // size is of the cluster: the stream survives one node, and waits for the second.
@@ -25,7 +27,7 @@ type node struct {
 	cluster int // for the other nodes
 	args    []string
 	log     string
-	*process
+	*devstack.Child
 }
 
 // openCluster starts the nodes. Each reaches each other one through a way of its own.
@@ -71,7 +73,7 @@ func (c *cluster) start(i int) error {
 		return err
 	}
 	n := c.nodes[i]
-	n.process, err = launch(n.log+".out", self, n.args...)
+	n.Child, err = devstack.Launch(n.log+".out", self, n.args...)
 	return err
 }
 
@@ -90,8 +92,8 @@ func (c *cluster) connect(name string) (*nats.Conn, error) {
 
 func (c *cluster) close() {
 	for _, n := range c.nodes {
-		if n.process != nil {
-			n.stop()
+		if n.Child != nil {
+			n.Stop()
 		}
 	}
 }

@@ -98,8 +98,8 @@ func killsNode(_ context.Context, n *nemesis, _ int) (string, func() error, erro
 		return "", nil, nil
 	}
 	node := n.site.cluster.nodes[i]
-	if !node.kill() {
-		return "", nil, fmt.Errorf("%s ended by itself: %w", node.name, node.err)
+	if !node.Kill() {
+		return "", nil, fmt.Errorf("%s ended by itself: %w", node.name, node.Err())
 	}
 	return node.name, func() error { return n.site.cluster.start(i) }, nil //nolint:contextcheck // a node outlives the nemesis
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"sync"
+
+	"penstock/internal/devstack"
 )
 
 // fleet is the instances of the service, and what has happened to them.
@@ -18,7 +20,7 @@ type fleet struct {
 // instance is one process of the service after the other.
 type instance struct {
 	config string
-	*process
+	*devstack.Child
 	frozen bool
 }
 
@@ -55,7 +57,7 @@ func (f *fleet) start(name string) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	in := f.members[name]
-	in.process, err = launch(f.site.file(name+".log"), f.binary, "run", "-c", in.config)
+	in.Child, err = devstack.Launch(f.site.file(name+".log"), f.binary, "run", "-c", in.config)
 	return err
 }
 
@@ -63,8 +65,8 @@ func (f *fleet) start(name string) (err error) {
 func (f *fleet) kill(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if in := f.members[name]; !in.kill() {
-		f.deaths = append(f.deaths, fmt.Sprintf("%s: %v", name, in.err))
+	if in := f.members[name]; !in.Kill() {
+		f.deaths = append(f.deaths, fmt.Sprintf("%s: %v", name, in.Err()))
 	}
 }
 
@@ -74,7 +76,7 @@ func (f *fleet) freeze(name string) error {
 	defer f.mu.Unlock()
 	in := f.members[name]
 	in.frozen = true
-	return in.freeze()
+	return in.Freeze()
 }
 
 func (f *fleet) thaw(name string) error {
@@ -82,7 +84,7 @@ func (f *fleet) thaw(name string) error {
 	defer f.mu.Unlock()
 	in := f.members[name]
 	in.frozen = false
-	return in.thaw()
+	return in.Thaw()
 }
 
 // fates tells how those instances ended that should not have.
@@ -92,8 +94,8 @@ func (f *fleet) fates() (deaths []string) {
 	deaths = append(deaths, f.deaths...)
 	for name, in := range f.members {
 		select {
-		case <-in.done:
-			deaths = append(deaths, fmt.Sprintf("%s: %v", name, in.err))
+		case <-in.Done():
+			deaths = append(deaths, fmt.Sprintf("%s: %v", name, in.Err()))
 		default:
 		}
 	}
@@ -106,13 +108,13 @@ func (f *fleet) stop() {
 	defer f.mu.Unlock()
 	var stopping sync.WaitGroup
 	for _, in := range f.members {
-		if in.process == nil {
+		if in.Child == nil {
 			continue
 		}
 		if in.frozen {
-			_ = in.thaw() // else it would not hear
+			_ = in.Thaw() // else it would not hear
 		}
-		stopping.Go(in.stop)
+		stopping.Go(in.Stop)
 	}
 	stopping.Wait()
 }

@@ -1,4 +1,4 @@
-package main
+package devstack
 
 import (
 	"context"
@@ -13,18 +13,18 @@ import (
 // stopWithin is more than the service's own shutdown timeout.
 const stopWithin = 10 * time.Second
 
-// process is one process that the soak runs, and may kill.
-type process struct {
+// Child is a process that runs beside us until it is stopped or killed, and at most as long as we do.
+type Child struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 	err  error         // how; read after done
 }
 
-// launch starts a process, which runs until it is stopped or killed. What it prints is appended to a file.
+// Launch starts a process, which runs until it is stopped or killed. What it prints is appended to a file.
 //
 // The death signal of the parent fires when the thread that forked the child ends, so the goroutine that waits for the
 // child is also the one that starts it, locked to its thread.
-func launch(log, program string, args ...string) (*process, error) {
+func Launch(log, program string, args ...string) (*Child, error) {
 	const ownerOnly = 0o600
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, ownerOnly)
 	if err != nil {
@@ -32,8 +32,8 @@ func launch(log, program string, args ...string) (*process, error) {
 	}
 	cmd := exec.CommandContext(context.Background(), program, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = attributes()
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	cmd.SysProcAttr = attributes(nil, syscall.SIGKILL)
+	p := &Child{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		defer close(p.done)
@@ -53,18 +53,18 @@ func launch(log, program string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// stop asks the process to end, and kills it when it does not.
-func (p *process) stop() {
+// Stop asks the process to end, and kills it when it does not.
+func (p *Child) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails when it has ended already
 	select {
 	case <-p.done:
 	case <-time.After(stopWithin):
-		p.kill()
+		p.Kill()
 	}
 }
 
-// kill ends the process as the kernel does when memory runs out. It is false if the process had ended before.
-func (p *process) kill() bool {
+// Kill ends the process as the kernel does when memory runs out. It is false if the process had ended before.
+func (p *Child) Kill() bool {
 	select {
 	case <-p.done:
 		return false
@@ -75,7 +75,20 @@ func (p *process) kill() bool {
 	return true
 }
 
-// freeze stops the process without its knowledge, as a machine does that is out of breath. thaw lets it go on.
-func (p *process) freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+// Freeze stops the process without its knowledge, as a machine does that is out of breath, until Thaw.
+func (p *Child) Freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 
-func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+// Thaw lets a frozen process go on.
+func (p *Child) Thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Done is closed when the process has ended.
+func (p *Child) Done() <-chan struct{} { return p.done }
+
+// Err says how the process has ended, once it has.
+func (p *Child) Err() error {
+	<-p.done
+	return p.err
+}
+
+// PID is the process's id.
+func (p *Child) PID() int { return p.cmd.Process.Pid }
