@@ -54,7 +54,11 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s)
 	done
 
 .PHONY: bench
-bench: setup ## Run the benchmarks
+bench: setup ## Measure the service beside what users would write by hand, in one run (BENCH="--only=throughput --json=out.json")
+	$(GO) run ./internal/bench $(BENCH)
+
+.PHONY: microbench
+microbench: setup ## Run the benchmarks of the packages
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
 
 .PHONY: lint
