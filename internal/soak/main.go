@@ -43,13 +43,13 @@ type command struct {
 	Instances int           `help:"Processes of the service." default:"3"`
 	Calm      time.Duration `help:"Longest time between two faults; 0 for none." default:"1500ms"`
 	Together  int           `help:"How many faults may be in force at once." default:"4"`
-	Settle    time.Duration `help:"How long everything may take to settle after the last event." default:"150s"`
+	Settle    time.Duration `help:"How long everything may take to settle after the last event. Default: 150s, and a third of the time of publishing."`
 	Binary    string        `help:"Run this binary of the service. Default: it is built." type:"existingfile" placeholder:"FILE"`
 }
 
 // Validate is called by kong.
 func (c *command) Validate() error {
-	if c.For <= 0 || c.Rate < 1 || c.Records < 10 || c.Instances < 1 || c.Calm < 0 || c.Together < 1 || c.Settle <= 0 {
+	if c.For <= 0 || c.Rate < 1 || c.Records < 10 || c.Instances < 1 || c.Calm < 0 || c.Together < 1 || c.Settle < 0 {
 		return errors.New("times and numbers must be positive, and there must be ten records")
 	}
 	return nil
@@ -97,6 +97,10 @@ func run(args []string, out, errOut io.Writer) int {
 		return exitProven
 	}
 	flags := &all.Soak
+	if flags.Settle == 0 { // a long storm leaves a backlog behind
+		const least, share = 150 * time.Second, 3
+		flags.Settle = least + flags.For/share
+	}
 	if flags.Seed == 0 {
 		const printable = 1_000_000_000
 		flags.Seed = 1 + rand.Uint64N(printable)
