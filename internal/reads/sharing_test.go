@@ -225,6 +225,24 @@ func TestAClockThatIsPutBackChangesNoAge(t *testing.T) {
 	})
 }
 
+// TestWhatIsToBeForgottenIsNotTaken: the clock was put back, and the bucket cannot be emptied.
+func TestWhatIsToBeForgottenIsNotTaken(t *testing.T) {
+	t.Parallel()
+	inFleet(t, func(_ *testing.T, f *fleet) {
+		a, b := f.starts(), f.starts()
+		defer a.end()
+		defer b.end()
+		b.gets(reads.FromSalesforce, false)
+		time.Sleep(20 * time.Minute)
+		f.chest.change(func() {
+			f.chest.skew -= 10 * time.Minute
+			f.chest.full = true
+		})
+		time.Sleep(10 * time.Second)
+		a.gets(reads.FromSalesforce, false)
+	})
+}
+
 // TestWhoHasNotNoticedAStepOfTheClockMisleadsNobody: neither as the one who stores an answer nor as the one who finds it.
 func TestWhoHasNotNoticedAStepOfTheClockMisleadsNobody(t *testing.T) {
 	t.Parallel()

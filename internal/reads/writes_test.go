@@ -89,6 +89,25 @@ func TestWhatWritesMayCostIsPaidOffInTime(t *testing.T) {
 	})
 }
 
+// TestRefreshesAheadDoNotUseUpWhatWritesMayCost: they would have happened anyway.
+func TestRefreshesAheadDoNotUseUpWhatWritesMayCost(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(_ *reads.Config, q *reads.Query) {
+		q.FreshFor, q.RefreshAhead = 20*time.Second, 19*time.Second
+	}, func(t *testing.T, w *world) {
+		for range 1000 {
+			w.reads.Wrote("Thing")
+			if _, err := w.ask(""); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(1100 * time.Millisecond)
+		}
+		time.Sleep(5 * time.Second)
+		w.reads.Wrote("Thing")
+		w.must("", reads.FromSalesforce, false)
+	})
+}
+
 // TestWhoSaysHowOldAnAnswerMayBeDoesNotGetOneFromBeforeTheAsk.
 func TestWhoSaysHowOldAnAnswerMayBeDoesNotGetOneFromBeforeTheAsk(t *testing.T) {
 	t.Parallel()
