@@ -238,8 +238,19 @@ func TestWhatIsToBeForgottenIsNotTaken(t *testing.T) {
 			f.chest.skew -= 10 * time.Minute
 			f.chest.full = true
 		})
+		a.held()
 		time.Sleep(10 * time.Second)
-		a.gets(reads.FromSalesforce, false)
+		if reply, err := a.reads.AskJSON(f.t.Context(), "q", []byte(`{"name":"n"}`)); kindOf(err) != reads.Unavailable {
+			f.t.Errorf("%+v, %v", reply, err)
+		}
+	})
+}
+
+// held keeps a member from asking Salesforce.
+func (m *member) held() {
+	m.reads.Connect(reads.Live{
+		Salesforce: m.source, Pipeline: resilience.New(resilience.Config{}, resilience.Options{}).Beside(resilience.Config{}, func() bool { return true }),
+		Held: func() (string, time.Time) { return "the quota is used up", time.Time{} },
 	})
 }
 
@@ -342,10 +353,7 @@ func TestABucketThatIsAwayCostsLittleTime(t *testing.T) {
 		b := f.starts()
 		defer b.end()
 		time.Sleep(10 * time.Second)
-		b.reads.Connect(reads.Live{
-			Salesforce: f.source, Pipeline: resilience.New(resilience.Config{}, resilience.Options{}).Beside(resilience.Config{}, func() bool { return true }),
-			Held: func() (string, time.Time) { return "the quota is used up", time.Time{} },
-		})
+		b.held()
 		b.gets(reads.FromCache, false)
 	})
 }
