@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"strings"
 
@@ -34,11 +33,7 @@ type node struct {
 func openCluster(dir string, w *web) (*cluster, error) {
 	c := &cluster{dir: dir}
 	for i := range clusterSize {
-		ports, err := freePorts()
-		if err != nil {
-			return nil, err
-		}
-		c.nodes = append(c.nodes, &node{name: fmt.Sprintf("nats-%d", i+1), port: ports[0], cluster: ports[1]})
+		c.nodes = append(c.nodes, &node{name: fmt.Sprintf("nats-%d", i+1), port: w.ports.next(), cluster: w.ports.next()})
 	}
 	for _, n := range c.nodes {
 		n.log = fmt.Sprintf("%s/%s.log", dir, n.name)
@@ -99,16 +94,3 @@ func (c *cluster) close() {
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-// freePorts finds two ports that nobody listens on.
-func freePorts() (ports [2]int, err error) {
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
-		if err != nil {
-			return ports, err
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
-}

@@ -129,8 +129,14 @@ func (t *trial) storm(ctx context.Context) error {
 	var replaying sync.WaitGroup
 	replaying.Go(func() { t.replays.now(storming) })
 	haunted := make(chan error, 1)
-	go func() { haunted <- t.nemesis.haunt(storming) }()
-	err := t.load.steadily(ctx, t.flags.Rate, t.flags.events(), mix.Next)
+	go func() {
+		err := t.nemesis.haunt(storming)
+		if err != nil {
+			calm() // a storm without faults proves nothing
+		}
+		haunted <- err
+	}()
+	err := t.load.steadily(storming, t.flags.Rate, t.flags.events(), mix.Next)
 	calm()
 	replaying.Wait()
 	err = errors.Join(err, <-haunted)

@@ -15,6 +15,7 @@ import (
 // web is the ways between all parts. Each leads through a proxy, which can slow it, cut it or hold it open without a word.
 type web struct {
 	server *toxiproxy.ApiServer
+	ports  *ports
 	ways   []*way
 }
 
@@ -28,12 +29,12 @@ type way struct {
 }
 
 func newWeb() *web {
-	return &web{server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())}
+	return &web{server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), ports: newPorts()}
 }
 
 // open makes a way to an address, and returns the one to dial instead.
 func (w *web) open(from, to, upstream string) (addr string, err error) {
-	one := &way{from: from, to: to, proxy: toxiproxy.NewProxy(w.server, from+" to "+to, "127.0.0.1:0", upstream)}
+	one := &way{from: from, to: to, proxy: toxiproxy.NewProxy(w.server, from+" to "+to, address(w.ports.next()), upstream)}
 	if err := one.proxy.Start(); err != nil {
 		return "", fmt.Errorf("proxy from %s to %s: %w", from, to, err)
 	}
