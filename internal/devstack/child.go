@@ -2,10 +2,8 @@ package devstack
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 	"time"
 )
@@ -14,43 +12,24 @@ import (
 const stopWithin = 10 * time.Second
 
 // Child is a process that runs beside us until it is stopped or killed, and at most as long as we do.
-type Child struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
-	err  error         // how; read after done
-}
+type Child struct{ *running }
 
 // Launch starts a process, which runs until it is stopped or killed. What it prints is appended to a file.
-//
-// The death signal of the parent fires when the thread that forked the child ends, so the goroutine that waits for the
-// child is also the one that starts it, locked to its thread.
 func Launch(log, program string, args ...string) (*Child, error) {
 	const ownerOnly = 0o600
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, ownerOnly)
 	if err != nil {
 		return nil, err
 	}
+	defer out.Close() // the process has a handle of its own
 	cmd := exec.CommandContext(context.Background(), program, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = attributes(nil, syscall.SIGKILL)
-	p := &Child{cmd: cmd, done: make(chan struct{})}
-	started := make(chan error, 1)
-	go func() {
-		defer close(p.done)
-		defer out.Close()
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		<-p.done
-		return nil, fmt.Errorf("start %s: %w", program, err)
+	r, err := run(cmd)
+	if err != nil {
+		return nil, err
 	}
-	return p, nil
+	return &Child{r}, nil
 }
 
 // Stop asks the process to end, and kills it when it does not.

@@ -61,38 +61,53 @@ func (a *account) command(ctx context.Context, dir, program string, args ...stri
 	return cmd
 }
 
-// process is one running server.
-type process struct {
+// running is a command that was started.
+type running struct {
 	cmd  *exec.Cmd
-	log  *tail
-	done chan struct{} // closed when it and every child holding its log are gone
+	done chan struct{} // closed when it has ended, and every child holding its output is gone
 	err  error         // how it ended; read after done
 }
 
-// start runs cmd until it ends.
+// run starts cmd and waits for its end beside.
 //
 // The parent-death signal fires when the OS thread that forked the child ends, not the process. So the goroutine that
 // waits for the child is also the one that starts it, locked to its thread: the thread lives exactly as long as the child.
-func start(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, log: &tail{limit: 16 << 10}, done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = p.log, p.log
-	cmd.WaitDelay = goneAfter
+func run(cmd *exec.Cmd) (*running, error) {
+	r := &running{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
-		defer close(p.done)
+		defer close(r.done)
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			p.err = cmd.Wait()
+			r.err = cmd.Wait()
 		}
 	}()
 	if err := <-started; err != nil {
-		<-p.done
+		<-r.done
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	return p, nil
+	return r, nil
+}
+
+// process is one running server.
+type process struct {
+	*running
+	log *tail
+}
+
+// start runs a server, and keeps the last lines that it writes.
+func start(cmd *exec.Cmd) (*process, error) {
+	log := &tail{limit: 16 << 10}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.WaitDelay = goneAfter
+	r, err := run(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &process{r, log}, nil
 }
 
 // end sends sig and waits until the process and its children are gone.
