@@ -11,28 +11,26 @@ import (
 
 // Path is the field as a query names it: Parent.External_ID__c of "Parent":{"External_ID__c":"A-1"}.
 func (f Field) Path() string {
-	name, value := f.member()
-	for {
-		inner := inside(value)
-		if len(inner) != 1 {
-			return name
-		}
-		for k, v := range inner {
-			name, value = name+"."+k, v
-		}
-	}
+	path, _ := f.leaf()
+	return path
 }
 
 // Value is what is written into the field at its path.
 func (f Field) Value() json.RawMessage {
-	_, value := f.member()
+	_, value := f.leaf()
+	return value
+}
+
+// leaf follows the member into its parents.
+func (f Field) leaf() (path string, value json.RawMessage) {
+	path, value = f.member()
 	for {
 		inner := inside(value)
 		if len(inner) != 1 {
-			return value
+			return path, value
 		}
-		for _, v := range inner {
-			value = v
+		for name, v := range inner {
+			path, value = path+"."+name, v
 		}
 	}
 }
