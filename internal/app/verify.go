@@ -12,6 +12,7 @@ import (
 	"penstock/consumer"
 	"penstock/consumer/ledger"
 	"penstock/consumer/mapping"
+	"penstock/deadletter"
 	"penstock/internal/app/config"
 	"penstock/internal/verify"
 )
@@ -68,11 +69,7 @@ func Verify(ctx context.Context, cfg *config.Config, opts VerifyOptions) (*verif
 		return nil, err
 	}
 	defer pool.Close()
-	letters, closeLetters, err := OpenAudit(ctx, cfg) // no contents of a letter are read, so no key is needed
-	if err != nil {
-		return nil, err
-	}
-	defer closeLetters()
+	letters := deadletter.New(pool, deadletter.Options{}) // no contents of a letter are read, so no key is needed
 	return verify.Verify(ctx, c, verify.Deps{
 		JetStream: js, Ledger: ledger.New(pool, ledger.Options{}), Letters: letters, Org: reader{client}, Progress: opts.Progress,
 	})
