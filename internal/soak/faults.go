@@ -110,17 +110,21 @@ func isolatesNode(_ context.Context, n *nemesis, _ int) (string, func() error, e
 		return "", nil, nil
 	}
 	name := n.site.cluster.nodes[i].name
-	ways := n.site.web.around(name)
+	return name, cutAll(n.site.web.around(name)), nil
+}
+
+// cutAll cuts several ways, and returns what mends them.
+func cutAll(ways []*way) (mend func() error) {
 	for _, w := range ways {
 		w.cut()
 	}
-	return name, func() error {
+	return func() error {
 		var problems []error
 		for _, w := range ways {
 			problems = append(problems, w.mend())
 		}
 		return errors.Join(problems...)
-	}, nil
+	}
 }
 
 // node draws a node, unless two are in trouble already.
@@ -154,17 +158,7 @@ func losesOrg(_ context.Context, n *nemesis, _ int) (string, func() error, error
 	if n.busy(name) {
 		return "", nil, nil
 	}
-	ways := n.site.web.between("", name)
-	for _, w := range ways {
-		w.cut()
-	}
-	return name, func() error {
-		var problems []error
-		for _, w := range ways {
-			problems = append(problems, w.mend())
-		}
-		return errors.Join(problems...)
-	}, nil
+	return name, cutAll(n.site.web.around(name)), nil
 }
 
 // way draws a way that no other fault is about.

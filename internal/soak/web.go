@@ -42,16 +42,6 @@ func (w *web) open(from, to, upstream string) (addr string, err error) {
 	return one.proxy.Listen, nil
 }
 
-// between are the ways from and to parts whose names begin so.
-func (w *web) between(from, to string) (ways []*way) {
-	for _, one := range w.ways {
-		if strings.HasPrefix(one.from, from) && strings.HasPrefix(one.to, to) {
-			ways = append(ways, one)
-		}
-	}
-	return ways
-}
-
 // around are all ways from and to one part.
 func (w *web) around(name string) (ways []*way) {
 	for _, one := range w.ways {
@@ -93,12 +83,14 @@ const (
 	toxicLatency = "latency"    // slows what passes
 	toxicReset   = "reset_peer" // ends each connection with a reset
 	toxicSilence = "timeout"    // swallows what passes, and the connection stays open
-	bothWays     = "downstream upstream"
 )
+
+// directions are those of toxiproxy.
+func directions() []string { return []string{"downstream", "upstream"} }
 
 // poison puts a toxic on both directions of the way until cure.
 func (o *way) poison(kind, id string, attributes string) error {
-	for stream := range strings.FieldsSeq(bothWays) {
+	for _, stream := range directions() {
 		text := fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"attributes":{%s}}`, id+stream, kind, stream, attributes)
 		if _, err := o.proxy.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
 			return fmt.Errorf("%s on %s: %w", kind, o, err)
@@ -114,7 +106,7 @@ func (o *way) cure(id string, damaged bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var problems []error
-	for stream := range strings.FieldsSeq(bothWays) {
+	for _, stream := range directions() {
 		if err := o.proxy.Toxics.RemoveToxic(ctx, id+stream); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", o, err))
 		}
