@@ -213,23 +213,35 @@ func (h *hand) one(ctx context.Context, msg jetstream.Msg) error {
 	return msg.Ack()
 }
 
-// together upserts all messages with one call.
-func (h *hand) together(ctx context.Context, msgs []jetstream.Msg) error {
-	records := make([]map[string]any, len(msgs))
-	for i, msg := range msgs {
+// collectionPath is where many records are upserted with one call.
+const collectionPath = "/composite/sobjects/Account/External_ID__c"
+
+// collectionOf makes the body of such a call.
+func collectionOf(events [][]byte) ([]byte, error) {
+	records := make([]map[string]any, len(events))
+	for i, event := range events {
 		var c change
-		if err := json.Unmarshal(msg.Data(), &c); err != nil {
-			return err
+		if err := json.Unmarshal(event, &c); err != nil {
+			return nil, err
 		}
 		records[i] = c.record()
 		records[i]["External_ID__c"] = c.ID
 		records[i]["attributes"] = map[string]string{"type": "Account"}
 	}
-	body, err := json.Marshal(map[string]any{"allOrNone": false, "records": records})
+	return json.Marshal(map[string]any{"allOrNone": false, "records": records})
+}
+
+// together upserts all messages with one call.
+func (h *hand) together(ctx context.Context, msgs []jetstream.Msg) error {
+	events := make([][]byte, len(msgs))
+	for i, msg := range msgs {
+		events[i] = msg.Data()
+	}
+	body, err := collectionOf(events)
 	if err != nil {
 		return err
 	}
-	answer, err := h.patch(ctx, "/composite/sobjects/Account/External_ID__c", body)
+	answer, err := h.patch(ctx, collectionPath, body)
 	if err != nil {
 		return err
 	}
@@ -255,23 +267,17 @@ func (h *hand) hammer(ctx context.Context) error {
 	var working sync.WaitGroup
 	failed := make(chan error, baselineWorkers)
 	for w := range baselineWorkers {
-		records := make([]map[string]any, batchSize)
-		for i := range records {
-			var c change
-			if err := json.Unmarshal(eventOf(w*batchSize+i, i), &c); err != nil {
-				return err
-			}
-			records[i] = c.record()
-			records[i]["External_ID__c"] = c.ID
-			records[i]["attributes"] = map[string]string{"type": "Account"}
+		events := make([][]byte, batchSize)
+		for i := range events {
+			events[i] = eventOf(w*batchSize+i, i)
 		}
-		body, err := json.Marshal(map[string]any{"allOrNone": false, "records": records})
+		body, err := collectionOf(events)
 		if err != nil {
 			return err
 		}
 		working.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := h.patch(ctx, "/composite/sobjects/Account/External_ID__c", body); err != nil {
+				if _, err := h.patch(ctx, collectionPath, body); err != nil {
 					failed <- err
 					return
 				}

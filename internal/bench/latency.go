@@ -39,10 +39,10 @@ func (b *bench) latency(ctx context.Context) error {
 	b.add(result{Name: "slow org, distinct keys", What: "events/s", Value: d.rate, Ratio: d.rate / ceiling(), Target: fmt.Sprintf("≥ %.2f of the ceiling", share), OK: d.rate >= share*ceiling()})
 	b.add(result{Name: "slow org, distinct keys", What: "calls/1,000", Value: d.calls, Target: fmt.Sprintf("≤ %.1f", fewest), OK: d.calls <= fewest})
 
-	const hot, one = 50, 5 // every fifth event is of one of so many records
+	const hot, fifth = 50, 5 // every fifth event is of one of so many records
 	dice := rand.New(rand.NewPCG(1, 1))
 	h, err := b.drain(ctx, service(1, "newest_wins"), realistic(), events, func(i int) int {
-		if i%one == 0 {
+		if i%fifth == 0 {
 			return dice.IntN(hot)
 		}
 		return hot + i
@@ -118,96 +118,96 @@ func percentile(sorted []float64, p float64) float64 {
 }
 
 // trickle measures the way of a lone event, and what an idle service costs.
-func (b *bench) trickle(ctx context.Context) (err error) {
-	const (
-		perSecond, lasts = 10, 20 * time.Second
-		call             = 20 * time.Millisecond
-		slack            = 15 * time.Millisecond
-		idle             = 10 * time.Second
-	)
-	b.say("\n%d events a second, an org that takes %s, a linger of %s", perSecond, call, usualLinger)
-	f, err := b.site.open(ctx, sfsim.Latency{Base: call})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close(ctx)) }()
-	s, err := service(1, "newest_wins").start(f) //nolint:contextcheck // it runs until stop
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	sent := 0
-	publish := func() error {
-		sent++
-		_, err := f.js.Publish(ctx, f.subject, eventOf(sent, sent))
-		return err
-	}
-	if err := errors.Join(publish(), s.until(ctx, 1)); err != nil { // it has started
-		return err
-	}
+func (b *bench) trickle(ctx context.Context) error {
+	const call = 20 * time.Millisecond
+	b.say("\n%d events a second, an org that takes %s, a linger of %s", trickling, call, usualLinger)
+	return b.with(ctx, service(1, "newest_wins"), sfsim.Latency{Base: call}, one(ctx), func(s *started) error {
+		if err := s.until(ctx, 1); err != nil { // it has started
+			return err
+		}
+		if err := b.idle(ctx, s); err != nil {
+			return err
+		}
+		return b.lone(ctx, s, call)
+	})
+}
+
+// trickling is how many events come in a second, one by one.
+const trickling = 10
+
+// one event shows that the service works.
+func one(ctx context.Context) func(*field) error {
+	return func(f *field) error { return f.publish(ctx, 1, distinct) }
+}
+
+// idle measures what the service costs when there is nothing to do.
+func (b *bench) idle(ctx context.Context, s *started) error {
+	const lasts, percent = 10 * time.Second, 100
 	before, err := s.used(ctx)
 	if err != nil {
 		return err
 	}
-	time.Sleep(idle)
+	time.Sleep(lasts)
 	after, err := s.used(ctx)
 	if err != nil {
 		return err
 	}
-	millis, err := b.settling(ctx, s, 2, func() error { //nolint:mnd // the first event is past
-		ticker := time.NewTicker(time.Second / perSecond)
-		defer ticker.Stop()
-		for range int(lasts.Seconds() * perSecond) {
-			<-ticker.C
-			if err := publish(); err != nil {
-				return err
-			}
-		}
-		return s.until(ctx, uint64(sent))
-	})
-	if err != nil {
-		return err
-	}
-	const percent, p99, p50 = 100, .99, .5
-	bound := float64((usualLinger + call + slack).Milliseconds())
-	tail, share := percentile(millis, p99), percent*(after.cpu-before.cpu).Seconds()/idle.Seconds()
-	b.say("  p50 %.1f ms, p99 %.1f ms; idle %.2f %% of a core", percentile(millis, p50), tail, share)
-	b.add(result{Name: "trickle", What: "ms-p50", Value: percentile(millis, p50)})
-	b.add(result{Name: "trickle", What: "ms-p99", Value: tail, Target: fmt.Sprintf("≤ %.0f (linger + call + 15)", bound), OK: tail <= bound})
+	share := percent * (after.cpu - before.cpu).Seconds() / lasts.Seconds()
+	b.say("  idle: %.2f %% of a core", share)
 	b.add(result{Name: "idle", What: "%-of-a-core", Value: share, Target: "< 1", OK: share < 1})
 	return nil
 }
 
+// lone measures how long lone events take.
+func (b *bench) lone(ctx context.Context, s *started, call time.Duration) error {
+	const lasts, slack, p50, p99 = 20 * time.Second, 15 * time.Millisecond, .5, .99
+	events := int(lasts.Seconds() * trickling)
+	millis, err := b.settling(ctx, s, 2, func() error { //nolint:mnd // the first event is past
+		ticker := time.NewTicker(time.Second / trickling)
+		defer ticker.Stop()
+		for i := range events {
+			<-ticker.C
+			if _, err := s.field.js.Publish(ctx, s.field.subject, eventOf(i+1, i)); err != nil {
+				return err
+			}
+		}
+		return s.until(ctx, uint64(events+1))
+	})
+	if err != nil {
+		return err
+	}
+	bound, tail := float64((usualLinger + call + slack).Milliseconds()), percentile(millis, p99)
+	b.say("  p50 %.1f ms, p99 %.1f ms", percentile(millis, p50), tail)
+	b.add(result{Name: "trickle", What: "ms-p50", Value: percentile(millis, p50)})
+	b.add(result{Name: "trickle", What: "ms-p99", Value: tail, Target: fmt.Sprintf("≤ %.0f (linger + call + 15)", bound), OK: tail <= bound})
+	return nil
+}
+
 // recovery measures how a backlog of an outage is worked off, and how long fresh events take meanwhile.
-func (b *bench) recovery(ctx context.Context) (err error) {
-	const often = 100 * time.Millisecond
+func (b *bench) recovery(ctx context.Context) error {
 	backlog := b.flags.Events / 2
 	b.say("\n%d events waiting after an outage, the slow org, and ten fresh ones a second", backlog)
-	f, err := b.site.open(ctx, realistic())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close(ctx)) }()
-	s, err := service(1, "newest_wins").start(f) //nolint:contextcheck // it runs until stop
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	if _, err := f.js.Publish(ctx, f.subject, eventOf(0, 0)); err != nil {
-		return err
-	}
-	if err := s.until(ctx, 1); err != nil {
-		return err
-	}
-	trouble, err := f.sim.AddTrouble(sfsim.Trouble{Kind: sfsim.Fail, Status: 503})
-	if err != nil {
-		return err
-	}
-	if err := f.publish(ctx, backlog, func(i int) int { return i + 1 }); err != nil {
-		return err
-	}
-	time.Sleep(time.Second)
-	f.sim.RemoveTrouble(trouble)
+	return b.with(ctx, service(1, "newest_wins"), realistic(), one(ctx), func(s *started) error {
+		if err := s.until(ctx, 1); err != nil {
+			return err
+		}
+		sim := s.field.sim
+		trouble, err := sim.AddTrouble(sfsim.Trouble{Kind: sfsim.Fail, Status: 503})
+		if err != nil {
+			return err
+		}
+		if err := s.field.publish(ctx, backlog, func(i int) int { return i + 1 }); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+		sim.RemoveTrouble(trouble)
+		return b.workOff(ctx, s, backlog)
+	})
+}
+
+// workOff measures from the end of the outage on.
+func (b *bench) workOff(ctx context.Context, s *started, backlog int) error {
+	const often, p50 = 100 * time.Millisecond, .5
 	start, fresh := time.Now(), 0
 	millis, err := b.settling(ctx, s, uint64(backlog)+2, func() error {
 		publishing, enough := context.WithCancel(ctx)
@@ -216,7 +216,7 @@ func (b *bench) recovery(ctx context.Context) (err error) {
 		publisher.Go(func() {
 			for publishing.Err() == nil {
 				fresh++
-				_, _ = f.js.Publish(ctx, f.subject, eventOf(backlog+fresh, fresh))
+				_, _ = s.field.js.Publish(ctx, s.field.subject, eventOf(backlog+fresh, fresh))
 				time.Sleep(often)
 			}
 		})
@@ -228,9 +228,7 @@ func (b *bench) recovery(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	took := time.Since(start).Seconds()
-	const p50 = .5
-	least := float64(backlog) / ceiling()
+	took, least := time.Since(start).Seconds(), float64(backlog)/ceiling()
 	b.say("  drained in %.1f s, at the ceiling it takes %.1f s; fresh events: p50 %.0f ms, longest %.0f ms", took, least, percentile(millis, p50), millis[len(millis)-1])
 	b.add(result{Name: "recovery", What: "s-to-drain", Value: took, Ratio: took / least})
 	b.add(result{Name: "recovery, fresh events", What: "ms-p50", Value: percentile(millis, p50)})

@@ -81,19 +81,37 @@ type drained struct {
 
 // drain lets a carrier carry a backlog. What it does with the first tenth, while it starts, is not counted.
 func (b *bench) drain(ctx context.Context, c carrier, latency sfsim.Latency, events int, key func(int) int) (d drained, err error) {
+	prepare := func(f *field) error { return f.publish(ctx, events, key) }
+	err = b.with(ctx, c, latency, prepare, func(s *started) (err error) {
+		d, err = b.watch(ctx, s, events)
+		return err
+	})
+	return d, err
+}
+
+// with runs a carrier against an org with a latency while do is at work; prepare comes before it starts.
+func (b *bench) with(ctx context.Context, c carrier, latency sfsim.Latency, prepare func(*field) error, do func(*started) error) (err error) {
 	f, err := b.site.open(ctx, latency)
 	if err != nil {
-		return d, err
+		return err
 	}
 	defer func() { err = errors.Join(err, f.close(ctx)) }()
-	if err := f.publish(ctx, events, key); err != nil {
-		return d, err
+	if err := prepare(f); err != nil {
+		return err
 	}
 	s, err := c.start(f) //nolint:contextcheck // it runs until stop
 	if err != nil {
-		return d, err
+		return err
 	}
 	defer s.stop()
+	return do(s)
+}
+
+// nothing is to be prepared.
+func nothing(*field) error { return nil }
+
+// watch measures a carrier that carries a backlog.
+func (b *bench) watch(ctx context.Context, s *started, events int) (d drained, err error) {
 	const part = 10
 	if err := s.until(ctx, uint64(events/part)); err != nil {
 		return d, err
@@ -120,7 +138,7 @@ func (b *bench) drain(ctx context.Context, c carrier, latency sfsim.Latency, eve
 		return d, err
 	}
 	n := float64(uint64(events) - begun)
-	stats := f.sim.Stats()
+	stats := s.field.sim.Stats()
 	calls := int64(0)
 	for _, k := range stats.Calls {
 		calls += k
@@ -130,7 +148,7 @@ func (b *bench) drain(ctx context.Context, c carrier, latency sfsim.Latency, eve
 		rate: n / took.Seconds(), cpu: float64((after.cpu - before.cpu).Microseconds()) / n, mallocs: (after.mallocs - before.mallocs) / n,
 		peak: float64(peak) / (1 << 20), calls: thousand * float64(calls) / float64(events), records: thousand * float64(stats.Commits) / float64(events),
 	}
-	b.say("  %-34s %7.0f events/s, %5.1f µs CPU/event, %5.1f allocs/event, %4.0f MiB, %5.1f calls/1,000", c.name, d.rate, d.cpu, d.mallocs, d.peak, d.calls)
+	b.say("  %-34s %7.0f events/s, %5.1f µs CPU/event, %5.1f allocs/event, %4.0f MiB, %5.1f calls/1,000", s.name, d.rate, d.cpu, d.mallocs, d.peak, d.calls)
 	return d, nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -48,26 +47,20 @@ func (b *bench) floor(ctx context.Context) error {
 
 // hammered is how many records a second a bare HTTP loop writes.
 func (b *bench) hammered(ctx context.Context) (rate float64, err error) {
-	f, err := b.site.open(ctx, sfsim.Latency{})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, f.close(ctx)) }()
-	s, err := carrier{name: "calls", baseline: callsKind}.start(f) //nolint:contextcheck // it runs until stop
-	if err != nil {
-		return 0, err
-	}
-	defer s.stop()
 	const warm, long = time.Second, 4 * time.Second
-	time.Sleep(warm)
-	before, start := f.sim.Stats().Commits, time.Now()
-	time.Sleep(long)
-	rate = float64(f.sim.Stats().Commits-before) / time.Since(start).Seconds()
-	b.say("  %-34s %7.0f records/s", "Collections calls in a bare loop", rate)
-	if ended(s.children[0]) {
-		return 0, fmt.Errorf("the loop has ended: %w", s.children[0].Err())
-	}
-	return rate, nil
+	err = b.with(ctx, carrier{name: "calls", baseline: callsKind}, sfsim.Latency{}, nothing, func(s *started) error {
+		sim := s.field.sim
+		time.Sleep(warm)
+		before, start := sim.Stats().Commits, time.Now()
+		time.Sleep(long)
+		rate = float64(sim.Stats().Commits-before) / time.Since(start).Seconds()
+		b.say("  %-34s %7.0f records/s", "Collections calls in a bare loop", rate)
+		if ended(s.children[0]) {
+			return fmt.Errorf("the loop has ended: %w", s.children[0].Err())
+		}
+		return nil
+	})
+	return rate, err
 }
 
 // throughput compares the service with the baselines at no latency.
