@@ -66,6 +66,7 @@ func (f *fleet) starts() *member {
 			<-ended
 		}
 	}
+	f.t.Cleanup(m.end)
 	r.Ready(f.t.Context())
 	return m
 }
@@ -85,8 +86,6 @@ func TestAnswersAreSharedWithTheirAgeAndWhatTheyHaveSeen(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(_ *testing.T, f *fleet) {
 		a, b := f.starts(), f.starts()
-		defer a.end()
-		defer b.end()
 		a.gets(reads.FromSalesforce, false)
 		time.Sleep(time.Minute)
 		if reply := b.gets(reads.FromCache, false); reply.Age != time.Minute {
@@ -109,7 +108,6 @@ func TestAWriteIsToldAlsoIfThatFailsAtFirst(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(_ *testing.T, f *fleet) {
 		a, b := f.starts(), f.starts()
-		defer b.end()
 		a.gets(reads.FromSalesforce, false)
 		b.gets(reads.FromCache, false)
 		f.board.change(func() { f.board.stuck = true })
@@ -142,8 +140,6 @@ func TestAWriteWhileAnotherOneIsToldIsToldToo(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(_ *testing.T, f *fleet) {
 		a, b := f.starts(), f.starts()
-		defer a.end()
-		defer b.end()
 		f.board.change(func() { f.board.late = 100 * time.Millisecond })
 		a.reads.Wrote("Thing")
 		time.Sleep(50 * time.Millisecond)
@@ -165,17 +161,14 @@ func TestWhoHasNotHeardTheMarksTakesNothingForFresh(t *testing.T) {
 		a.end()
 		f.board.change(func() { f.board.stuck = true })
 		b := f.starts()
-		defer b.end()
 		b.gets(reads.FromSalesforce, false)
 		b.end()
 		f.source.set(func(s *source) { s.err = errDown })
 		c := f.starts()
-		defer c.end()
 		c.gets(reads.FromCache, true)
 		f.board.change(func() { f.board.stuck = false })
 		time.Sleep(2 * time.Second)
 		d := f.starts()
-		defer d.end()
 		d.gets(reads.FromCache, true) // nobody knows what b has heard
 	})
 }
@@ -185,8 +178,6 @@ func TestMarksThatAreMadeAnewHideNoWrites(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(_ *testing.T, f *fleet) {
 		a, b := f.starts(), f.starts()
-		defer a.end()
-		defer b.end()
 		for range 5 {
 			a.reads.Wrote("Thing")
 			time.Sleep(time.Second)
@@ -211,7 +202,6 @@ func TestAClockThatIsPutBackChangesNoAge(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(t *testing.T, f *fleet) {
 		a := f.starts()
-		defer a.end()
 		a.gets(reads.FromSalesforce, false)
 		time.Sleep(20 * time.Minute)
 		f.chest.change(func() { f.chest.skew -= 10 * time.Minute })
@@ -220,7 +210,6 @@ func TestAClockThatIsPutBackChangesNoAge(t *testing.T) {
 			t.Errorf("age %v", reply.Age)
 		}
 		b := f.starts()
-		defer b.end()
 		b.gets(reads.FromSalesforce, false)
 	})
 }
@@ -230,8 +219,6 @@ func TestWhatIsToBeForgottenIsNotTaken(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(_ *testing.T, f *fleet) {
 		a, b := f.starts(), f.starts()
-		defer a.end()
-		defer b.end()
 		b.gets(reads.FromSalesforce, false)
 		time.Sleep(20 * time.Minute)
 		f.chest.change(func() {
@@ -266,11 +253,9 @@ func TestWhoHasNotNoticedAStepOfTheClockMisleadsNobody(t *testing.T) {
 			t.Parallel()
 			inFleet(t, func(t *testing.T, f *fleet) {
 				old := f.starts()
-				defer old.end()
 				time.Sleep(61 * time.Second) // between two looks at the clock
 				f.chest.change(func() { f.chest.skew += step })
 				fresh := f.starts()
-				defer fresh.end()
 				f.chest.change(func() { f.chest.timeless = true }) // from now on nobody notices anything
 				stores, finds := old, fresh
 				if step > 0 {
@@ -289,8 +274,6 @@ func TestALittleStepOfTheClockHidesNoWrite(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(_ *testing.T, f *fleet) {
 		a, b := f.starts(), f.starts()
-		defer a.end()
-		defer b.end()
 		a.gets(reads.FromSalesforce, false)
 		f.chest.change(func() { f.chest.skew -= 1500 * time.Millisecond })
 		a.reads.Wrote("Thing")
@@ -308,7 +291,6 @@ func TestAnswersOfUnknownTimeAreNotShared(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		f.chest.change(func() { f.chest.timeless = true })
 		a := f.starts()
-		defer a.end()
 		a.gets(reads.FromSalesforce, false)
 		time.Sleep(5 * time.Second)
 		f.source.set(func(s *source) { s.err = errDown })
@@ -318,7 +300,6 @@ func TestAnswersOfUnknownTimeAreNotShared(t *testing.T) {
 			t.Errorf("age %v", reply.Age)
 		}
 		b := f.starts()
-		defer b.end()
 		if reply, err := b.reads.AskJSON(t.Context(), "q", []byte(`{"name":"n"}`)); kindOf(err) != reads.Unavailable {
 			t.Errorf("%+v, %v", reply, err)
 		}
@@ -330,7 +311,6 @@ func TestABucketThatIsAwayCostsLittleTime(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(t *testing.T, f *fleet) {
 		a := f.starts()
-		defer a.end()
 		f.chest.change(func() { f.chest.away = true })
 		began := time.Now()
 		for range 10 {
@@ -351,7 +331,6 @@ func TestABucketThatIsAwayCostsLittleTime(t *testing.T) {
 
 		f.chest.change(func() { f.chest.slow = 2 * time.Second })
 		b := f.starts()
-		defer b.end()
 		time.Sleep(10 * time.Second)
 		b.held()
 		b.gets(reads.FromCache, false)
