@@ -42,6 +42,7 @@ const (
 	codeCrashLoop    = "CRASH_LOOP"
 	codeInternal     = "INTERNAL"
 	codeOverlap      = "OVERLAP"
+	codeTimeout      = "TIMEOUT" // the client's word for no answer in time, whoever stopped waiting
 )
 
 // statusHeader marks the NATS server's own messages. Clients swallow a message that has it and no body, or end their pull.
@@ -82,6 +83,7 @@ func failureOf(err error) failure {
 		own     *refusal
 		mapped  *mapping.Error
 		refused *resilience.Refused
+		timeout *resilience.Timeout
 		sf      *sfapi.Error
 		classed interface{ Class() string }
 	)
@@ -94,6 +96,8 @@ func failureOf(err error) failure {
 		return failure{class: sfapi.System, code: "REFUSED", text: err.Error(), after: refused.After}
 	case errors.Is(err, context.Canceled):
 		return failure{class: sfapi.System, code: "REFUSED", text: err.Error()}
+	case errors.As(err, &timeout):
+		return failure{class: sfapi.System, code: codeTimeout, text: err.Error()}
 	case errors.As(err, &sf):
 		return failure{
 			class: sf.Kind, code: sf.Code, text: sf.Message, tries: sf.Tries, after: sf.After,

@@ -19,6 +19,15 @@ var fourDelays = Redelivery{
 	Delays:      []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute},
 }
 
+// TestATimeoutIsNoBugOfOurs: an operator who reads the code of a letter, or why the gate is closed, must not look for one.
+func TestATimeoutIsNoBugOfOurs(t *testing.T) {
+	t.Parallel()
+	f := failureOf(fmt.Errorf("call: %w", &resilience.Timeout{Limit: time.Second}))
+	if f.class != sfapi.System || f.code != codeTimeout || f.text != "call: no answer within 1s" {
+		t.Fatalf("%+v", f)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

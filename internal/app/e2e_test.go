@@ -27,7 +27,9 @@ import (
 	"penstock/sfapi/sfsim"
 )
 
-func TestMain(m *testing.M) { os.Exit(devtest.Run(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(runWithNames(func() int { return devtest.Run(m) }))
+}
 
 // world is a stream, a database and an org, and configurations of services between them.
 type world struct {

@@ -274,11 +274,13 @@ func TestEveryKindOfOutage(t *testing.T) {
 	}
 	type outage struct {
 		reason     consumer.Reason
+		says       string // part of what people are told
 		troubles   []sfsim.Trouble
+		named      bool                // the org is found by its name
 		begin, end func(*world, *wire) // of what the org does not do by itself
 	}
 	for name, outage := range map[string]outage{
-		"calls hang":              {reason: consumer.ReasonBreaker, troubles: []sfsim.Trouble{{Kind: sfsim.Wait, Delay: 1500 * time.Millisecond}}},
+		"calls hang":              {reason: consumer.ReasonBreaker, says: "TIMEOUT: no answer within 1s", troubles: []sfsim.Trouble{{Kind: sfsim.Wait, Delay: 1500 * time.Millisecond}}},
 		"connections are reset":   {reason: consumer.ReasonBreaker, troubles: []sfsim.Trouble{{Kind: sfsim.Cut}}},
 		"answers are cut short":   {reason: consumer.ReasonBreaker, troubles: []sfsim.Trouble{{Kind: sfsim.Truncate}}},
 		"a page with status 200":  {reason: consumer.ReasonBreaker, troubles: []sfsim.Trouble{{Kind: sfsim.ShowPage, Page: sfsim.HTMLWithStatusOK}}},
@@ -306,20 +308,37 @@ func TestEveryKindOfOutage(t *testing.T) {
 		},
 		"answers trickle": {
 			reason: consumer.ReasonBreaker,
+			says:   "TIMEOUT",
 			begin:  func(_ *world, wire *wire) { wire.slow.Store(true) },
 			end:    func(_ *world, wire *wire) { wire.slow.Store(false) },
 		},
 		"nobody listens": {
 			reason: consumer.ReasonBreaker,
+			says:   "connection refused",
 			begin:  func(_ *world, wire *wire) { wire.cut() },
 			end:    func(_ *world, wire *wire) { wire.mend() },
+		},
+		"nobody knows its address": {
+			reason: consumer.ReasonBreaker,
+			says:   "lookup " + knownHost,
+			named:  true,
+			begin: func(_ *world, wire *wire) {
+				nameServer.down.Store(true)
+				wire.cut() // or the connections that there are would do
+				wire.mend()
+			},
+			end: func(*world, *wire) { nameServer.down.Store(false) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, sfsim.Config{})
 			notices, wire := w.hear("penstock.notice.gate_closed"), newWire(t, w.sim.URL())
-			cfg, state, events := w.swift(wire.url()), workload.State{}, accounts(320)
+			org := wire.url()
+			if outage.named {
+				wire, org = newNamedWire(t, w.sim)
+			}
+			cfg, state, events := w.swift(org), workload.State{}, accounts(320)
 			service := w.run(cfg)
 			w.publish(state, events[:20]...)
 			applied(t, w.sim, state)
@@ -331,7 +350,9 @@ func TestEveryKindOfOutage(t *testing.T) {
 				w.publish(state, chunk...)
 				time.Sleep(200 * time.Millisecond)
 			}
-			closed(t, service, outage.reason)
+			if why := closed(t, service, outage.reason); !strings.Contains(why, outage.says) {
+				t.Errorf("the reason does not say %q: %s", outage.says, why)
+			}
 			w.sim.ClearTroubles()
 			if outage.end != nil {
 				outage.end(w, wire)
