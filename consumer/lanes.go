@@ -182,7 +182,7 @@ func (l *lanes) choose(now time.Time, t ticket, replay bool) (*lane, time.Durati
 	switch {
 	case full == nil && due == nil:
 		return nil, sleep
-	case full == nil, due != nil && older(full, due) == due && now.Sub(due.oldest()) > patience*l.limits.Linger:
+	case full == nil, due != nil && now.Sub(due.oldest()) > patience*l.limits.Linger:
 		return due, 0
 	default:
 		return full, 0

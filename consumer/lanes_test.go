@@ -77,6 +77,30 @@ func TestAFullBatchLeavesAtOnce(t *testing.T) {
 	}
 }
 
+// TestAQuietMappingDoesNotWaitForABacklog lets an old backlog leave in full batches, and a fresh change of another object come
+// meanwhile.
+func TestAQuietMappingDoesNotWaitForABacklog(t *testing.T) {
+	t.Parallel()
+	const linger, records = 100 * time.Millisecond, 3
+	l := newLanes(BatchLimits{MaxRecords: records, MaxBytes: 1 << 20, Linger: linger}, 8)
+	for i := range 100 * records {
+		l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprintf("k%d", i), mapping.Upsert))})
+	}
+	came := epoch.Add(10 * time.Second)
+	l.push([]*event{queued(1000, came, change("Contact", "c", mapping.Upsert))})
+	for _, after := range []time.Duration{0, 2 * linger, patience * linger} {
+		if b, _ := l.take(came.Add(after), ticket{}); b == nil || b.lane.object != "Account" {
+			t.Fatalf("after %v: %+v, want a full batch, since calls are precious", after, b)
+		}
+	}
+	if b, _ := l.take(came.Add(patience*linger+1), ticket{}); b == nil || b.lane.object != "Contact" {
+		t.Fatalf("after %v: %+v, want the change that has yielded for long enough", patience*linger, b)
+	}
+	if b, _ := l.take(came.Add(time.Minute), ticket{}); b == nil || b.lane.object != "Account" {
+		t.Fatalf("%+v, want the backlog to go on", b)
+	}
+}
+
 func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
