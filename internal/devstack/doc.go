@@ -10,6 +10,6 @@
 //	nc, err := broker.Connect()
 //
 // Both can be stopped and started again on the same data and the same address, and Postgres can be killed: promises about
-// crashes are tested with crashes. Nothing here is hardened: Postgres trusts everybody who reaches it and does not fsync.
-// The shipped service never links this package.
+// crashes are tested with crashes. Nothing here is hardened: Postgres trusts everybody who reaches it and, unless asked to,
+// does not fsync. The shipped service never links this package.
 package devstack

@@ -29,13 +29,15 @@ const (
 	readyPoll   = 20 * time.Millisecond
 )
 
-// PostgresOptions choose how Postgres is reached.
+// PostgresOptions choose how Postgres is reached, and what a commit costs.
 type PostgresOptions struct {
 	// TCP also listens on a port of the loopback, kept over restarts, and DSN then names that port. Anybody on this
 	// machine can connect as superuser.
 	TCP bool
 	// Port is the port with TCP. Defaults to a free one.
 	Port int
+	// Sync puts every commit on the disk before it is acknowledged, as a server that is not thrown away does. For figures.
+	Sync bool
 }
 
 // Postgres is a throw-away server. All methods may be used by several goroutines.
@@ -43,6 +45,7 @@ type Postgres struct {
 	dir  string // socket, and the data in a folder of it
 	bin  string
 	port int // TCP port, or 0
+	sync bool
 	user *account
 	lock *os.File
 
@@ -55,7 +58,7 @@ type Postgres struct {
 // a server: from PENSTOCK_POSTGRES_BIN, pg_config, PATH, /usr/lib/postgresql, or downloaded; if there are none the error
 // says what to install.
 //
-// It does not fsync, so data survives Kill but not a power cut. A commit is still written to the kernel before it is
+// Without Sync it does not fsync, so data survives Kill but not a power cut. A commit is still written to the kernel before it is
 // acknowledged, so crash tests mean what they say.
 func StartPostgres(ctx context.Context, opts PostgresOptions) (*Postgres, error) {
 	bin, err := search{layout: "/usr/lib/postgresql/*/bin"}.find(ctx)
@@ -63,7 +66,7 @@ func StartPostgres(ctx context.Context, opts PostgresOptions) (*Postgres, error)
 		return nil, err
 	}
 	sweep()
-	p := &Postgres{bin: bin, port: opts.Port}
+	p := &Postgres{bin: bin, port: opts.Port, sync: opts.Sync}
 	if !opts.TCP {
 		p.port = 0
 	} else if p.port == 0 {
@@ -105,9 +108,9 @@ func (p *Postgres) create(ctx context.Context) error {
 
 // start runs the server and waits until it answers. The server outlives ctx: it ends with Stop or Kill.
 func (p *Postgres) start(ctx context.Context) error {
-	args := []string{
-		"-D", p.data(), "-k", p.dir,
-		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=300",
+	args := []string{"-D", p.data(), "-k", p.dir, "-c", "max_connections=300"}
+	if !p.sync {
+		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
 	if p.port == 0 {
 		args = append(args, "-c", "listen_addresses=", "-c", "port="+strconv.Itoa(socketPort))

@@ -48,6 +48,18 @@ func query(t *testing.T, dsn, sql string) string {
 	return strings.Join(got, " ")
 }
 
+func TestCommitsAreOnTheDiskIfThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for sync, want := range map[bool]string{false: "off", true: "on"} {
+		pg := startPostgres(t, PostgresOptions{Sync: sync})
+		for _, setting := range []string{"fsync", "full_page_writes", "synchronous_commit"} {
+			if got := query(t, pg.DSN(), "show "+setting); got != want && (sync || setting != "synchronous_commit") {
+				t.Errorf("with Sync %v %s is %s", sync, setting, got)
+			}
+		}
+	}
+}
+
 func TestDatabasesOfOneServerAreSeparate(t *testing.T) {
 	t.Parallel()
 	pg := startPostgres(t, PostgresOptions{})
