@@ -18,6 +18,7 @@ type carrier struct {
 	name      string
 	instances int    // of the service
 	ordering  string // of the service
+	beside    bool   // the service has a mapping of contacts too
 	baseline  string // kind; empty: it is the service
 	linger    time.Duration
 }
@@ -45,7 +46,7 @@ func (c carrier) start(f *field) (s *started, err error) {
 			s.stop()
 			return nil, err
 		}
-		file, err := f.configure(fmt.Sprintf("%s-%d", f.stream, i+1), addr, c.ordering, c.linger)
+		file, err := f.configure(fmt.Sprintf("%s-%d", f.stream, i+1), addr, c)
 		if err != nil {
 			s.stop()
 			return nil, err
@@ -60,13 +61,16 @@ func (c carrier) start(f *field) (s *started, err error) {
 	return s, nil
 }
 
-// durableName is that of the carrier's durable.
+// durableName is that of the carrier's durable for accounts.
 func (f *field) durableName(c carrier) string {
 	if c.baseline != "" {
 		return f.durable
 	}
 	return f.durable + "-accounts"
 }
+
+// besideName is that of the durable for contacts.
+func (f *field) besideName() string { return f.durable + "-contacts" }
 
 func (s *started) stop() {
 	for _, child := range s.children {
@@ -105,9 +109,14 @@ func (s *started) peak() (most int64, err error) {
 	return most, nil
 }
 
-// settled is how many events have been settled.
+// settled is how many accounts have been settled.
 func (s *started) settled(ctx context.Context) (uint64, error) {
-	durable, err := s.field.js.Consumer(ctx, s.field.stream, s.field.durableName(s.carrier))
+	return s.settledOf(ctx, s.field.durableName(s.carrier))
+}
+
+// settledOf is how many events of a durable have been settled.
+func (s *started) settledOf(ctx context.Context, name string) (uint64, error) {
+	durable, err := s.field.js.Consumer(ctx, s.field.stream, name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, nil
 	}
@@ -121,12 +130,17 @@ func (s *started) settled(ctx context.Context) (uint64, error) {
 	return info.AckFloor.Consumer, nil
 }
 
-// until waits until so many events are settled, and fails if a process ends.
+// until waits until so many accounts are settled, and fails if a process ends.
 func (s *started) until(ctx context.Context, events uint64) error {
+	return s.untilOf(ctx, s.field.durableName(s.carrier), events)
+}
+
+// untilOf waits until so many events of a durable are settled.
+func (s *started) untilOf(ctx context.Context, name string, events uint64) error {
 	const poll, stuck = 10 * time.Millisecond, 3 * time.Minute
 	last, moved := uint64(0), time.Now()
 	for {
-		n, err := s.settled(ctx)
+		n, err := s.settledOf(ctx, name)
 		switch {
 		case err != nil || n >= events:
 			return err

@@ -32,7 +32,7 @@ type program struct {
 
 // command is what can be set from the command line.
 type command struct {
-	Only   []string `help:"Only these: floor, throughput, latency, trickle, recovery." enum:"floor,throughput,latency,trickle,recovery" placeholder:"NAME"`
+	Only   []string `help:"Only these: floor, throughput, latency, trickle, recovery, growth." enum:"floor,throughput,latency,trickle,recovery,growth" placeholder:"NAME"`
 	Events int      `help:"Events of one run at full speed." default:"60000"`
 	Rounds int      `help:"Runs of each; the median is shown." default:"3"`
 	JSON   string   `help:"Write the results to this file too." placeholder:"FILE"`

@@ -40,7 +40,12 @@ func measure(ctx context.Context, flags *command, out io.Writer) (err error) {
 		name string
 		run  func(context.Context) error
 	}{
-		{"floor", b.floor}, {"throughput", b.throughput}, {"latency", b.latency}, {"trickle", b.trickle}, {"recovery", b.recovery},
+		{"floor", b.floor},
+		{"throughput", b.throughput},
+		{"latency", b.latency},
+		{"trickle", b.trickle},
+		{"recovery", b.recovery},
+		{"growth", b.growth},
 	}
 	for _, part := range parts {
 		if len(flags.Only) > 0 && !slices.Contains(flags.Only, part.name) {
@@ -76,14 +81,13 @@ type drained struct {
 	mallocs float64 // per event
 	peak    float64 // MiB
 	calls   float64 // to Salesforce per 1,000 events
-	records float64 // written per 1,000 events
 }
 
 // drain lets a carrier carry a backlog. What it does with the first tenth, while it starts, is not counted.
-func (b *bench) drain(ctx context.Context, c carrier, latency sfsim.Latency, events int, key func(int) int) (d drained, err error) {
-	prepare := func(f *field) error { return f.publish(ctx, events, key) }
+func (b *bench) drain(ctx context.Context, c carrier, latency sfsim.Latency, events int, payload maker) (d drained, err error) {
+	prepare := func(f *field) error { return f.publish(ctx, events, payload) }
 	err = b.with(ctx, c, latency, prepare, func(s *started) (err error) {
-		d, err = b.watch(ctx, s, events)
+		d, err = b.watch(ctx, s, 0, events)
 		return err
 	})
 	return d, err
@@ -110,22 +114,22 @@ func (b *bench) with(ctx context.Context, c carrier, latency sfsim.Latency, prep
 // nothing is to be prepared.
 func nothing(*field) error { return nil }
 
-// watch measures a carrier that carries a backlog.
-func (b *bench) watch(ctx context.Context, s *started, events int) (d drained, err error) {
+// watch measures a carrier that carries a backlog, after what it has carried before.
+func (b *bench) watch(ctx context.Context, s *started, before, events int) (d drained, err error) {
 	const part = 10
-	if err := s.until(ctx, uint64(events/part)); err != nil {
+	if err := s.until(ctx, uint64(before+events/part)); err != nil {
 		return d, err
 	}
 	begun, err := s.settled(ctx)
 	if err != nil {
 		return d, err
 	}
-	before, err := s.used(ctx)
+	used, err := s.used(ctx)
 	if err != nil {
 		return d, err
 	}
 	start := time.Now()
-	if err := s.until(ctx, uint64(events)); err != nil {
+	if err := s.until(ctx, uint64(before+events)); err != nil {
 		return d, err
 	}
 	took := time.Since(start)
@@ -137,16 +141,17 @@ func (b *bench) watch(ctx context.Context, s *started, events int) (d drained, e
 	if err != nil {
 		return d, err
 	}
-	n := float64(uint64(events) - begun)
+	n := float64(uint64(before+events) - begun)
 	stats := s.field.sim.Stats()
 	calls := int64(0)
 	for _, k := range stats.Calls {
 		calls += k
 	}
+	all := float64(before + events)
 	const thousand = 1000
 	d = drained{
-		rate: n / took.Seconds(), cpu: float64((after.cpu - before.cpu).Microseconds()) / n, mallocs: (after.mallocs - before.mallocs) / n,
-		peak: float64(peak) / (1 << 20), calls: thousand * float64(calls) / float64(events), records: thousand * float64(stats.Commits) / float64(events),
+		rate: n / took.Seconds(), cpu: float64((after.cpu - used.cpu).Microseconds()) / n, mallocs: (after.mallocs - used.mallocs) / n,
+		peak: float64(peak) / (1 << 20), calls: thousand * float64(calls) / all,
 	}
 	b.say("  %-34s %7.0f events/s, %5.1f µs CPU/event, %5.1f allocs/event, %4.0f MiB, %5.1f calls/1,000", s.name, d.rate, d.cpu, d.mallocs, d.peak, d.calls)
 	return d, nil

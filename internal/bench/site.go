@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -54,7 +53,7 @@ func openSite(ctx context.Context, binary string) (s *site, err error) {
 	if s.js, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(pending)); err != nil {
 		return s, err
 	}
-	s.postgres, err = devstack.StartPostgres(ctx, devstack.PostgresOptions{})
+	s.postgres, err = devstack.StartPostgres(ctx, devstack.PostgresOptions{Sync: true})
 	return s, err
 }
 
@@ -79,7 +78,8 @@ func (s *site) close() error {
 type field struct {
 	*site
 	stream   string
-	subject  string
+	subject  string // of accounts
+	beside   string // subject of contacts, which a mapping of their own carries if there are to be any
 	durable  string
 	database string
 	sim      *sfsim.Running
@@ -88,8 +88,8 @@ type field struct {
 // open prepares a run against an org with a latency.
 func (s *site) open(ctx context.Context, latency sfsim.Latency) (f *field, err error) {
 	s.runs++
-	f = &field{site: s, stream: fmt.Sprintf("BENCH%d", s.runs), subject: fmt.Sprintf("bench%d.accounts", s.runs), durable: "bench"}
-	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{Name: f.stream, Subjects: []string{f.subject}})
+	f = &field{site: s, stream: fmt.Sprintf("BENCH%d", s.runs), subject: fmt.Sprintf("bench%d.accounts", s.runs), beside: fmt.Sprintf("bench%d.contacts", s.runs), durable: "bench"}
+	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{Name: f.stream, Subjects: []string{f.subject, f.beside}})
 	if err != nil {
 		return nil, err
 	}
@@ -107,12 +107,15 @@ func (f *field) close(ctx context.Context) error {
 	return f.js.DeleteStream(context.WithoutCancel(ctx), f.stream)
 }
 
+// maker makes the payloads of a run, one for each number from 0.
+type maker func(i int) []byte
+
 // publish stores events and waits until all are confirmed.
-func (f *field) publish(ctx context.Context, events int, key func(i int) int) error {
+func (f *field) publish(ctx context.Context, events int, payload maker) error {
 	const check = 4000
 	var acks []jetstream.PubAckFuture
 	for i := range events {
-		ack, err := f.js.PublishAsync(f.subject, eventOf(key(i), i))
+		ack, err := f.js.PublishAsync(f.subject, payload(i))
 		if err != nil {
 			return err
 		}
@@ -134,7 +137,7 @@ func (f *field) publish(ctx context.Context, events int, key func(i int) int) er
 }
 
 // distinct gives each event a record of its own.
-func distinct(i int) int { return i }
+func distinct(i int) []byte { return eventOf(i, i) }
 
 // eventOf is an event of ten fields and about 500 bytes.
 func eventOf(record, n int) []byte {
@@ -165,6 +168,14 @@ mappings:
       LastChanged__c: changed_at
 `
 
+// besideText is the mapping of contacts.
+const besideText = `  - name: contacts
+    subject: %s
+    object: Contact
+    external_id: {field: External_ID__c, from: id}
+    fields: {LastName: name}
+`
+
 const configText = `nats: {url: %q}
 source: {stream: %s, durable: %s, max_in_flight: 8000}
 salesforce:
@@ -177,9 +188,13 @@ log: {level: warn}
 `
 
 // configure writes the configuration of an instance.
-func (f *field) configure(name, addr, ordering string, linger time.Duration) (string, error) {
+func (f *field) configure(name, addr string, c carrier) (string, error) {
 	const ownerOnly = 0o600
-	text := fmt.Sprintf(configText, f.nats.URL(), f.stream, f.durable, f.sim.URL(), sfsim.DefaultClientID, sfsim.DefaultClientSecret, linger, f.database, addr)
+	mappings := fmt.Sprintf(mappingText, f.subject, c.ordering)
+	if c.beside {
+		mappings += fmt.Sprintf(besideText, f.beside)
+	}
+	text := fmt.Sprintf(configText, f.nats.URL(), f.stream, f.durable, f.sim.URL(), sfsim.DefaultClientID, sfsim.DefaultClientSecret, c.linger, f.database, addr)
 	file := filepath.Join(f.dir, name+".yaml")
-	return file, os.WriteFile(file, []byte(text+fmt.Sprintf(mappingText, f.subject, ordering)), ownerOnly)
+	return file, os.WriteFile(file, []byte(text+mappings), ownerOnly)
 }
