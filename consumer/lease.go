@@ -51,7 +51,8 @@ func (d *delivery) dropped(it *item, loss ledger.Loss) {
 
 // remember reports to the ledger how items ended: those that have a verdict, and those that go back. Those in doubt keep
 // their lease, but are reported too: if it is lost, they were written beside somebody else. Without it nothing may be acked.
-// It returns the items that have no verdict after all, because their lease was lost.
+// It returns the items that have no verdict after all, because their lease was lost: what was written or refused then says little of
+// what the record is now, and the event may even have been settled by the other owner.
 func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 	var settlements []ledger.Settlement
 	var items []*item
@@ -84,7 +85,7 @@ func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 		if it.applied && it.tried || it.inDoubt {
 			d.c.overlap(it, loss)
 		}
-		if it.applied || it.inDoubt {
+		if it.applied || it.inDoubt || it.failed() {
 			again = append(again, it) // of no meaning to those that go back anyway
 		}
 		it.lease = nil

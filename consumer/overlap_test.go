@@ -110,3 +110,60 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 		})
 	}
 }
+
+// TestAFailureUnderALostLeaseIsNoVerdict holds an instance up until another one has the record, and then lets its call be refused.
+// What the record looked like to it is past: it asks again, instead of leaving a letter of an event that is superseded.
+func TestAFailureUnderALostLeaseIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	refusal := &sfapi.Error{Kind: sfapi.Permanent, Code: "FIELD_CUSTOM_VALIDATION_EXCEPTION"}
+	for name, tt := range map[string]struct {
+		first string
+		fail  *sfapi.Error
+		want  string
+		dead  bool
+	}{
+		"refused":                         {`{"id":"A","name":"old"}`, refusal, `"Name":"new"`, false},
+		"it has no parent":                {`{"id":"A","name":"old"}`, &sfapi.Error{Kind: sfapi.Dependency, Code: "INVALID_CROSS_REFERENCE_KEY"}, `"Name":"new"`, false},
+		"refused with a field of its own": {`{"id":"A","name":"old","city":"Bern"}`, refusal, `"Name":"new"`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int64
+			held, release := make(chan struct{}), make(chan struct{})
+			r := newRoad(t, &salesforce{before: func([]string) {
+				if calls.Add(1) == 1 {
+					close(held)
+					until(t, release)
+				}
+			}})
+			r.sf.judge = func(call int, _, _ string) *sfapi.Error {
+				if call == 1 { // the newer write
+					return nil
+				}
+				return tt.fail
+			}
+			r.cfg.CallTimeout, r.cfg.MaxInFlight = 300*time.Millisecond, 1
+			instance := func(name string) {
+				r.led = ledger.New(r.pool, ledger.Options{Owner: name, Lease: 700 * time.Millisecond})
+				r.cfg.Instance = name
+				r.start()
+			}
+			first := r.publish("changes.account.x", tt.first)
+			instance("slow")
+			r.reached(held)
+			r.publish("changes.account.x", `{"id":"A","name":"new"}`)
+			instance("quick")
+			r.eventually("the other instance has written", func() bool { return calls.Load() == 2 })
+			time.Sleep(50 * time.Millisecond) // it settles
+			close(release)
+			r.drained("penstock-accounts")
+
+			if got := r.sf.record("A"); !strings.Contains(got, tt.want) {
+				t.Errorf("Salesforce holds %q, want %q", got, tt.want)
+			}
+			if l, ok := r.letters()[first]; ok != tt.dead || ok && l.State != deadletter.Dead {
+				t.Errorf("letter %+v, want one: %v", l, tt.dead)
+			}
+		})
+	}
+}
