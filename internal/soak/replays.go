@@ -82,13 +82,9 @@ func (r *replays) last(ctx context.Context, within time.Duration) error {
 func (r *replays) over(ctx context.Context, within time.Duration, cancel bool) error {
 	var open []string
 	for deadline := time.Now().Add(within); ; wait(ctx, reconnectWait) {
-		var all control.RunsAnswer
-		err := r.ask(ctx, "replay.list", map[string]any{}, &all)
+		runs, err := r.unfinished(ctx)
 		open = nil
-		for _, run := range all.Replays {
-			if run.State.Over() || run.State == deadletter.RunPlanned {
-				continue
-			}
+		for _, run := range runs {
 			open = append(open, fmt.Sprintf("replay %d is %s", run.ID, run.State))
 			if cancel {
 				var ended deadletter.Run
@@ -103,6 +99,28 @@ func (r *replays) over(ctx context.Context, within time.Duration, cancel bool) e
 		case time.Now().After(deadline):
 			slices.Sort(open)
 			return errors.Join(err, fmt.Errorf("after %s: %s", within, few("replays under way", open)))
+		}
+	}
+}
+
+// unfinished lists the replays that are under way, page by page: a long storm starts hundreds, and their canaries pause many.
+func (r *replays) unfinished(ctx context.Context) (runs []*deadletter.Run, err error) {
+	for before := int64(0); ; {
+		input := map[string]any{}
+		if before > 0 {
+			input["before"] = before
+		}
+		var page control.RunsAnswer
+		if err := r.ask(ctx, "replay.list", input, &page); err != nil {
+			return nil, err
+		}
+		for _, run := range page.Replays {
+			if !run.State.Over() && run.State != deadletter.RunPlanned {
+				runs = append(runs, run)
+			}
+		}
+		if before = page.Next; before == 0 {
+			return runs, nil
 		}
 	}
 }
