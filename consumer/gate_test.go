@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,5 +210,28 @@ func TestAProbeCanBeHurried(t *testing.T) {
 		if _, err := g.pass(t.Context()); err != nil || time.Since(start) != time.Second {
 			t.Fatalf("probe after %v, %v", time.Since(start), err)
 		}
+	})
+}
+
+// TestAWeekendOfOutageCostsFewCalls counts the probes of one instance with the default times: nothing answers from Friday evening to
+// Monday morning.
+func TestAWeekendOfOutageCostsFewCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const weekend = 62 * time.Hour
+		dice := rand.New(rand.NewPCG(1, 1))
+		g := newGate(zerolog.Nop(), dice.Float64, paces(time.Minute, 5*time.Minute), func(Closure, bool) {})
+		calls := 0
+		for start := time.Now(); time.Since(start) < weekend; calls++ {
+			g.shut(ReasonBreaker, "503", 0)
+			if _, err := g.pass(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			g.endProbe()
+		}
+		if least, most := int(weekend/(5*time.Minute)), int(weekend/(5*time.Minute/2))+10; calls < least || calls > most {
+			t.Fatalf("%d calls, want %d to %d", calls, least, most)
+		}
+		t.Logf("%d calls in %v", calls, weekend)
 	})
 }
