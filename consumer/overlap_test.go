@@ -11,8 +11,42 @@ import (
 	"penstock/sfapi"
 )
 
-// TestWhatTwoInstancesWroteAtTheSameTimeIsRestored holds an instance up in the middle of a call until its lease is over and
-// another instance has written the record, as a machine that stops for a while would; then the old write lands last.
+// overtaken carries two events about one record. An instance is held up in the call with the first one, as a machine that stops for a
+// while would, until its lease is over and another instance has written the newer one; then the call goes on. It returns when both
+// events are settled, with the sequence of the first.
+func overtaken(t *testing.T, sf *salesforce, first, newer string, meanwhile func(*road)) (*road, uint64) {
+	t.Helper()
+	var calls atomic.Int64
+	held, release := make(chan struct{}), make(chan struct{})
+	sf.before = func([]string) {
+		if calls.Add(1) == 1 {
+			close(held)
+			until(t, release)
+		}
+	}
+	r := newRoad(t, sf)
+	r.cfg.CallTimeout, r.cfg.MaxInFlight = 300*time.Millisecond, 1
+	instance := func(name string) {
+		r.led = ledger.New(r.pool, ledger.Options{Owner: name, Lease: 700 * time.Millisecond})
+		r.cfg.Instance = name
+		r.start()
+	}
+	seq := r.publish("changes.account.x", first)
+	instance("slow")
+	r.reached(held)
+	r.publish("changes.account.x", newer)
+	instance("quick")
+	r.eventually("the other instance has written", func() bool { return calls.Load() == 2 })
+	time.Sleep(50 * time.Millisecond) // it settles
+	if meanwhile != nil {
+		meanwhile(r)
+	}
+	close(release)
+	r.drained("penstock-accounts")
+	return r, seq
+}
+
+// TestWhatTwoInstancesWroteAtTheSameTimeIsRestored lets an old write land after a newer one of another instance.
 func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -54,16 +88,9 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var calls atomic.Int64
-			held, release := make(chan struct{}), make(chan struct{})
-			r := newRoad(t, &salesforce{before: func([]string) {
-				if calls.Add(1) == 1 {
-					close(held)
-					until(t, release)
-				}
-			}})
+			sf := &salesforce{}
 			if tt.locked {
-				r.sf.judge = func(call int, _, _ string) *sfapi.Error {
+				sf.judge = func(call int, _, _ string) *sfapi.Error {
 					if call == 3 || call == 4 { // the newer write, the late one, and then these: a try and its retry
 						return &sfapi.Error{Kind: sfapi.Transient, Code: "UNABLE_TO_LOCK_ROW"}
 					}
@@ -71,32 +98,15 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 				}
 			}
 			if tt.unanswered {
-				r.sf.answer = func(call int, _ []string) error {
+				sf.answer = func(call int, _ []string) error {
 					if call != 2 { // the late one
 						return nil
 					}
-					r.sf.written["A"] = `{"Ext__c":"A","Name":"old","City":"Bern"}`
+					sf.written["A"] = `{"Ext__c":"A","Name":"old","City":"Bern"}`
 					return &sfapi.Error{Kind: sfapi.System, Code: "CONNECTION", Ambiguous: true, Suspect: -1}
 				}
 			}
-			r.cfg.CallTimeout, r.cfg.MaxInFlight = 300*time.Millisecond, 1
-			instance := func(name string) {
-				r.led = ledger.New(r.pool, ledger.Options{Owner: name, Lease: 700 * time.Millisecond})
-				r.cfg.Instance = name
-				r.start()
-			}
-			first := r.publish("changes.account.x", tt.first)
-			instance("slow")
-			r.reached(held)
-			r.publish("changes.account.x", tt.newer)
-			instance("quick")
-			r.eventually("the other instance has written", func() bool { return calls.Load() == 2 })
-			time.Sleep(50 * time.Millisecond) // it settles
-			if tt.meanwhile != nil {
-				tt.meanwhile(r)
-			}
-			close(release)
-			r.drained("penstock-accounts")
+			r, first := overtaken(t, sf, tt.first, tt.newer, tt.meanwhile)
 
 			if got := r.sf.record("A"); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("Salesforce holds %q, want %q", got, tt.want)
@@ -111,8 +121,8 @@ func TestWhatTwoInstancesWroteAtTheSameTimeIsRestored(t *testing.T) {
 	}
 }
 
-// TestAFailureUnderALostLeaseIsNoVerdict holds an instance up until another one has the record, and then lets its call be refused.
-// What the record looked like to it is past: it asks again, instead of leaving a letter of an event that is superseded.
+// TestAFailureUnderALostLeaseIsNoVerdict lets an old write be refused after a newer one of another instance. What the record looked
+// like to the old one is past: it asks again, instead of leaving a letter of an event that is superseded.
 func TestAFailureUnderALostLeaseIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	refusal := &sfapi.Error{Kind: sfapi.Permanent, Code: "FIELD_CUSTOM_VALIDATION_EXCEPTION"}
@@ -128,35 +138,14 @@ func TestAFailureUnderALostLeaseIsNoVerdict(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var calls atomic.Int64
-			held, release := make(chan struct{}), make(chan struct{})
-			r := newRoad(t, &salesforce{before: func([]string) {
-				if calls.Add(1) == 1 {
-					close(held)
-					until(t, release)
-				}
-			}})
-			r.sf.judge = func(call int, _, _ string) *sfapi.Error {
+			sf := &salesforce{}
+			sf.judge = func(call int, _, _ string) *sfapi.Error {
 				if call == 1 { // the newer write
 					return nil
 				}
 				return tt.fail
 			}
-			r.cfg.CallTimeout, r.cfg.MaxInFlight = 300*time.Millisecond, 1
-			instance := func(name string) {
-				r.led = ledger.New(r.pool, ledger.Options{Owner: name, Lease: 700 * time.Millisecond})
-				r.cfg.Instance = name
-				r.start()
-			}
-			first := r.publish("changes.account.x", tt.first)
-			instance("slow")
-			r.reached(held)
-			r.publish("changes.account.x", `{"id":"A","name":"new"}`)
-			instance("quick")
-			r.eventually("the other instance has written", func() bool { return calls.Load() == 2 })
-			time.Sleep(50 * time.Millisecond) // it settles
-			close(release)
-			r.drained("penstock-accounts")
+			r, first := overtaken(t, sf, tt.first, `{"id":"A","name":"new"}`, nil)
 
 			if got := r.sf.record("A"); !strings.Contains(got, tt.want) {
 				t.Errorf("Salesforce holds %q, want %q", got, tt.want)
