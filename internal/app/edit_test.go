@@ -39,6 +39,31 @@ func TestAnEditedReplay(t *testing.T) {
 	}
 }
 
+// TestALetterWithAReservedHeaderIsSentWithoutIt: the publisher has set a header that NATS reserves, and the data is good.
+func TestALetterWithAReservedHeaderIsSentWithoutIt(t *testing.T) {
+	t.Parallel()
+	d := newLetters(t)
+	msg := nats.NewMsg("changes.account.updated")
+	msg.Header.Set("Status", "200")
+	msg.Header.Set("Source", "billing")
+	msg.Data = []byte(`{"id":"S-1","name":"good"}`)
+	if _, err := d.js.PublishMsg(t.Context(), msg); err != nil {
+		t.Fatal(err)
+	}
+	d.dead(1)
+	var plan control.PlanAnswer
+	d.mustAsk("replay.plan", object{"code": "STATUS_HEADER"}, &plan)
+	d.mustAsk("replay.start", object{"id": plan.Plan}, &control.RunAnswer{})
+	if r := d.await(plan.Plan, deadletter.RunDone); r.Resolved != 1 || d.field("S-1", "Name") != "good" {
+		t.Errorf("it ends with %+v, and the org holds %v", *r.Run, d.sim.Records("Account"))
+	}
+	var shown control.ShowAnswer
+	d.mustAsk("deadletters.show", object{"id": 1}, &shown)
+	if h := shown.Letter.Headers; len(h["Status"]) != 1 || len(h["Source"]) != 1 {
+		t.Errorf("the letter keeps the headers %v, want them as they came", h)
+	}
+}
+
 // TestWhatIsLeftOfAnEarlierReplayHasNoEffect: a letter was edited badly, then well; a copy of the first message comes late.
 func TestWhatIsLeftOfAnEarlierReplayHasNoEffect(t *testing.T) {
 	t.Parallel()
