@@ -44,6 +44,8 @@ type lane struct {
 	ready []*queue
 	bytes int
 	more  bool // there is more of the mapping in the stream, as its last event says
+
+	overtaken bool // a younger batch has left before a full one of this lane: the next turn is its own
 }
 
 // item is one record of a batch: one or more changes of a key, merged.
@@ -131,7 +133,7 @@ func (l *lanes) push(events []*event) {
 // zero means until something changes.
 //
 // A full batch goes before one that has merely lingered, since calls are precious under backlog; but the latter yields
-// for patience at most.
+// for patience at most, and then takes every second turn at most, for there may be many such lanes.
 //
 // A ticket may be for a probe of a closed gate. Each in a row is smaller than the one before: if it is a record that closes
 // the gate, a probe without it opens it again.
@@ -179,10 +181,14 @@ func (l *lanes) choose(now time.Time, t ticket, replay bool) (*lane, time.Durati
 			sleep = left
 		}
 	}
+	overdue := due != nil && now.Sub(due.oldest()) > patience*l.limits.Linger
 	switch {
 	case full == nil && due == nil:
 		return nil, sleep
-	case full == nil, due != nil && now.Sub(due.oldest()) > patience*l.limits.Linger:
+	case full == nil, overdue && older(full, due) == due:
+		return due, 0
+	case overdue && !full.overtaken:
+		full.overtaken = true
 		return due, 0
 	default:
 		return full, 0
@@ -212,6 +218,7 @@ func older(a, b *lane) *lane {
 // through, the fewer share its call; doubt is how often the whole batch has been.
 func (l *lanes) fill(ln *lane, now time.Time, doubt int) *batch {
 	b := &batch{lane: ln.id}
+	ln.overtaken = false
 	if ln.id.replay {
 		l.replays++
 	}

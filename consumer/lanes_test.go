@@ -101,6 +101,32 @@ func TestAQuietMappingDoesNotWaitForABacklog(t *testing.T) {
 	}
 }
 
+// TestManyQuietMappingsDoNotHoldUpABacklog: each of them is overdue all the time, and together they would need every call.
+func TestManyQuietMappingsDoNotHoldUpABacklog(t *testing.T) {
+	t.Parallel()
+	const linger, records, quiet, turns = 100 * time.Millisecond, 3, 50, 200
+	l := newLanes(BatchLimits{MaxRecords: records, MaxBytes: 1 << 20, Linger: linger}, 8)
+	for i := range turns * records {
+		l.push([]*event{queued(uint64(i), epoch, change("Account", fmt.Sprintf("k%d", i), mapping.Upsert))})
+	}
+	gone := map[bool]int{}
+	for turn := range turns {
+		now := epoch.Add(time.Minute + time.Duration(turn)*time.Second)
+		for i := range quiet {
+			object := fmt.Sprintf("Quiet%d__c", i)
+			if l.keys[strings.ToLower(object+".Ext__c=k")] == nil { // a fresh event after each that has left
+				l.push([]*event{queued(uint64(10_000+turn*quiet+i), now.Add(-2*patience*linger), change(object, "k", mapping.Upsert))})
+			}
+		}
+		b, _ := l.take(now, ticket{})
+		gone[b.lane.object == "Account"]++
+		l.finish(b.items...)
+	}
+	if gone[true] != turns/2 || gone[false] != turns/2 {
+		t.Errorf("%d full batches and %d of quiet mappings have left, want half of each", gone[true], gone[false])
+	}
+}
+
 func TestChangesOfAKeyBecomeOneRecordAndComeBackInPartsWhenItIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newLanes(BatchLimits{MaxRecords: 200, MaxBytes: 1 << 20}, 8)
