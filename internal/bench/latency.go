@@ -66,9 +66,9 @@ type ackMetric struct {
 // each subject. The events from a sequence on count.
 func (b *bench) settling(ctx context.Context, s *started, from uint64, run func() error) (millis map[string][]float64, err error) {
 	f := s.field
-	durables := map[string]string{f.subject: f.durableName(s.carrier)}
+	durables := []string{f.durableName(s.carrier)}
 	if s.beside {
-		durables[f.beside] = f.besideName()
+		durables = append(durables, f.besideName())
 	}
 	var mu sync.Mutex
 	acked := map[uint64]time.Time{} // each event belongs to one durable
