@@ -155,11 +155,6 @@ func (d *delivery) finished(it *item, v Verdict) {
 	d.done = append(d.done, it)
 }
 
-// failed says whether an event of the item is to be tried again by a redelivery, or is dead.
-func (it *item) failed() bool {
-	return slices.ContainsFunc(it.outcomes, func(o outcome) bool { return o.verdict == Retry || o.verdict == Dead })
-}
-
 // fail finds the verdict of an item. A merged record that is refused goes back in parts, so that only the bad one dies.
 func (d *delivery) fail(ctx context.Context, it *item, err error, alone bool) {
 	f := failureOf(err)

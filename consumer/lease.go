@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"penstock/consumer/ledger"
@@ -85,7 +86,7 @@ func (d *delivery) remember(ctx context.Context) (again []*item, err error) {
 		if it.applied && it.tried || it.inDoubt {
 			d.c.overlap(it, loss)
 		}
-		if it.applied || it.inDoubt || it.failed() {
+		if it.applied || it.inDoubt || slices.ContainsFunc(it.outcomes, outcome.failed) {
 			again = append(again, it) // of no meaning to those that go back anyway
 		}
 		it.lease = nil

@@ -54,6 +54,9 @@ func (c *Consumer) settleAt(ctx context.Context, outcomes []outcome, waiting fun
 	c.observe(outcomes, now)
 }
 
+// failed says whether the event is to be tried again by a redelivery, or is dead.
+func (o outcome) failed() bool { return o.verdict == Retry || o.verdict == Dead }
+
 // recorded says whether the database has to know of an outcome before the server may.
 func (o outcome) recorded() bool {
 	switch o.verdict {
@@ -105,7 +108,7 @@ func (c *Consumer) commit(ctx context.Context, outcomes []outcome, waiting func(
 		case !o.recorded():
 		case o.event.letter != nil:
 			replayed = append(replayed, o.ofLetter(now))
-		case o.verdict == Retry, o.verdict == Dead:
+		case o.failed():
 			failures = append(failures, o.event.failure(o.failure.attempt(now), o.verdict == Dead))
 		default:
 			recovered = append(recovered, o.event.ref)
@@ -170,7 +173,7 @@ func (c *Consumer) report(outcomes []outcome) {
 	first := make(map[kind]outcome)
 	var order []kind
 	for _, o := range outcomes {
-		if o.verdict != Dead && o.verdict != Retry {
+		if !o.failed() {
 			continue
 		}
 		k := kind{o.event.route.Name, string(o.failure.class), o.failure.code, o.verdict}
