@@ -92,12 +92,7 @@ func (b *bench) grow(ctx context.Context, f *field, g grown) error {
 	if err := f.publish(ctx, 1, distinct); err != nil {
 		return err
 	}
-	s, err := service(1, "newest_wins").start(f) //nolint:contextcheck // it runs until stop
-	if err != nil {
-		return err
-	}
-	err = s.until(ctx, 1)
-	s.stop()
+	err := f.run(service(1, "newest_wins"), func(s *started) error { return s.until(ctx, 1) }) //nolint:contextcheck // it runs until stop
 	if err != nil || g.fill == nil {
 		return err
 	}
@@ -109,18 +104,17 @@ func (b *bench) grow(ctx context.Context, f *field, g grown) error {
 }
 
 // again carries one more backlog, after so many events.
-func (b *bench) again(ctx context.Context, f *field, g grown, before int) (drained, error) {
+func (b *bench) again(ctx context.Context, f *field, g grown, before int) (d drained, err error) {
 	if err := f.publish(ctx, g.events, g.payload); err != nil {
-		return drained{}, err
+		return d, err
 	}
 	c := service(1, "newest_wins")
 	c.name = g.name
-	s, err := c.start(f) //nolint:contextcheck // it runs until stop
-	if err != nil {
-		return drained{}, err
-	}
-	defer s.stop()
-	return b.watch(ctx, s, before, g.events)
+	err = f.run(c, func(s *started) (err error) { //nolint:contextcheck // it runs until stop
+		d, err = b.watch(ctx, s, before, g.events)
+		return err
+	})
+	return d, err
 }
 
 // keySQL makes rows of the ledger, as a stream of whole records leaves them, beside the one that is there.

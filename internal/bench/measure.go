@@ -103,7 +103,12 @@ func (b *bench) with(ctx context.Context, c carrier, latency sfsim.Latency, prep
 	if err := prepare(f); err != nil {
 		return err
 	}
-	s, err := c.start(f) //nolint:contextcheck // it runs until stop
+	return f.run(c, do) //nolint:contextcheck // it runs until stop
+}
+
+// run lets a carrier run while do is at work.
+func (f *field) run(c carrier, do func(*started) error) error {
+	s, err := c.start(f)
 	if err != nil {
 		return err
 	}
